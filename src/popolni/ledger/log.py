@@ -1,0 +1,49 @@
+"""Following a book's log: all that comes after a credit reads it, each at its own pace.
+
+The log has no gaps and its order is commit order, so `seq > position` misses nothing. The
+position is written in the transaction of the reader's effects: after a crash a reader goes on
+where its effects end, and does nothing twice.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from popolni.ledger.client import atomic, run
+from popolni.ledger.model import LogEntry
+from popolni.ledger.statements import read_log
+
+_START = """
+    insert into ledger.position (book, reader, seq) values (%s, %s, 0) on conflict do nothing
+"""
+_CLAIM = """
+    select seq from ledger.position where book = %s and reader = %s for update skip locked
+"""
+_ADVANCE = """
+    update ledger.position set seq = %s where book = %s and reader = %s
+"""
+
+
+@contextmanager
+def follow(
+    reader: str, book: int, limit: int, using: str = DEFAULT_DB_ALIAS
+) -> Iterator[list[LogEntry]]:
+    """A transaction with the next entries for this reader, and its position moved behind them.
+
+        with follow("bonus", book, limit=500) as entries:
+            ...  # effects in the database; a post, if any, as the last of them
+
+    It commits when the block ends and rolls back, position included, when the block raises. The
+    list is empty when there is nothing new, or when another worker has this reader's turn.
+
+    The position moves before the effects are written, so that the block may end in a post.
+    """
+    with atomic(using), connections[using].cursor() as cursor:
+        cursor.execute(_START, (book, reader))
+        cursor.execute(_CLAIM, (book, reader))
+        claimed = cursor.fetchone()
+        entries = run(read_log(book, claimed[0], limit), using) if claimed else []
+        if entries:
+            cursor.execute(_ADVANCE, (entries[-1].seq, book, reader))
+        yield entries

@@ -1,0 +1,158 @@
+"""What can be asked of the ledger, as data: the SQL, its arguments, how its rows are read.
+
+A statement knows no connection. `client` runs it, in Django's transaction or from asyncio, and
+the two differ only in the line that executes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from popolni.core.outcome import AccountOutcome
+from popolni.ledger.codec import (
+    Int2Array,
+    Int8Array,
+    decode_answer,
+    encode_batch,
+    encode_ids,
+    encode_integers,
+)
+from popolni.ledger.errors import InvalidBatch
+from popolni.ledger.model import Account, AccountFlags, LogEntry, Posted, Transfer, Unit
+
+T = TypeVar("T")
+Rows = list[tuple[Any, ...]]
+
+LOG_LIMIT_MAX = 100_000
+"""Most entries of the log that one statement reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement(Generic[T]):
+    """One request to the ledger."""
+
+    sql: str
+    arguments: tuple[object, ...]
+    decode: Callable[[Rows], T]
+    writes: bool = False
+
+
+_POST = (
+    "select outcomes::text, seqs from ledger.post(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+_ACCOUNT = (
+    "book, id, unit, kind, flags, debits_posted, credits_posted, debits_pending, credits_pending"
+)
+_ENTRY = (
+    "seq, uuid_send(id), debit_account, credit_account, amount, created_at, code, flags,"
+    " uuid_send(pending_id), expires_at, reference, reference_at, reference_id"
+)
+
+
+def post(book: int, transfers: Sequence[Transfer]) -> Statement[list[Posted]]:
+    """Posts a batch, at most 8,000 transfers, to one book: one answer each, in order.
+
+    The result is what posting them one by one would give. Must be the last statement of its
+    transaction: it holds the book's lock until COMMIT.
+
+    Raises InvalidBatch and InvalidTransfer now, before anything is sent.
+    """
+    return Statement(_POST, (book, *encode_batch(transfers)), _posted, writes=True)
+
+
+def _posted(rows: Rows) -> list[Posted]:
+    ((outcomes, seqs),) = rows
+    return decode_answer(outcomes, seqs)
+
+
+def open_book(book: int, currency: str) -> Statement[bool]:
+    """Opens a book (a positive number) with its one currency (ISO 4217); False if it is there."""
+    return Statement(
+        "insert into ledger.book (book, currency) values (%s, %s)"
+        " on conflict do nothing returning true",
+        (book, currency),
+        bool,
+        writes=True,
+    )
+
+
+def open_accounts(
+    book: int, accounts: Sequence[tuple[int, Unit, int, AccountFlags]]
+) -> Statement[list[AccountOutcome]]:
+    """Opens accounts, each (id, unit, kind, flags); `chart.account()` makes these."""
+    ids, units, kinds, flags = zip(*accounts, strict=True) if accounts else ((), (), (), ())
+    return Statement(
+        "select unnest(ledger.open_accounts(%s, %s, %s, %s, %s))::text",
+        (
+            book,
+            encode_integers(Int8Array, ids),
+            encode_integers(Int2Array, units),
+            encode_integers(Int2Array, kinds),
+            encode_integers(Int2Array, flags),
+        ),
+        lambda rows: [AccountOutcome(name) for (name,) in rows],
+        writes=True,
+    )
+
+
+def close_accounts(book: int, ids: Sequence[int]) -> Statement[int]:
+    """Closes accounts: they refuse all but voids. Answers how many of them there are."""
+    return Statement(
+        "select ledger.close_accounts(%s, %s)",
+        (book, encode_integers(Int8Array, ids)),
+        _scalar,
+        writes=True,
+    )
+
+
+def reopen_accounts(book: int, ids: Sequence[int]) -> Statement[int]:
+    """Opens closed accounts again. Answers how many of them there are."""
+    return Statement(
+        "select ledger.reopen_accounts(%s, %s)",
+        (book, encode_integers(Int8Array, ids)),
+        _scalar,
+        writes=True,
+    )
+
+
+def _scalar(rows: Rows) -> int:
+    ((value,),) = rows
+    return int(value)
+
+
+def read_accounts(book: int, ids: Sequence[int]) -> Statement[dict[int, Account]]:
+    """Accounts by their id; those that aren't there are left out."""
+    return Statement(
+        f"select {_ACCOUNT} from unnest(%s) as wanted (id)"
+        " join lateral (select * from ledger.account as a where a.book = %s and a.id = wanted.id"
+        " offset 0) as account using (id)",
+        (encode_integers(Int8Array, ids), book),
+        lambda rows: {row[1]: _account(row) for row in rows},
+    )
+
+
+def _account(row: tuple[Any, ...]) -> Account:
+    book, id_, unit, kind, flags, *totals = row
+    return Account(book, id_, Unit(unit), kind, AccountFlags(flags), *totals)
+
+
+def read_log(book: int, after_seq: int, limit: int) -> Statement[list[LogEntry]]:
+    """The book's log after `after_seq`, in order and without gaps, at most `limit` entries."""
+    if not 0 < limit <= LOG_LIMIT_MAX:
+        raise InvalidBatch(f"a log is read in steps of 1 to {LOG_LIMIT_MAX}, not {limit}")
+    return Statement(
+        f"select {_ENTRY} from ledger.transfer where book = %s and seq > %s order by seq limit %s",
+        (book, after_seq, limit),
+        lambda rows: [LogEntry(*row) for row in rows],
+    )
+
+
+def read_transfers(ids: Sequence[bytes]) -> Statement[dict[bytes, tuple[int, LogEntry]]]:
+    """Transfers by their identifier, each with its book; those not in any log are left out."""
+    return Statement(
+        f"select book, {_ENTRY} from unnest(%s) as wanted (id)"
+        " join lateral (select * from ledger.transfer as t where t.id = wanted.id"
+        " offset 0) as transfer using (id)",
+        (encode_ids(ids),),
+        lambda rows: {row[2]: (row[0], LogEntry(*row[1:])) for row in rows},
+    )

@@ -1,0 +1,17 @@
+from importlib.resources import files
+
+from django.db import migrations
+
+LEDGER = files("popolni.ledger")
+
+
+class Migration(migrations.Migration):
+    """The ledger: its tables, and the functions that are the only door to them."""
+
+    dependencies: list[tuple[str, str]] = []
+    operations = [
+        migrations.RunSQL(
+            LEDGER.joinpath("schema.sql").read_text(), reverse_sql="drop schema ledger cascade"
+        ),
+        migrations.RunSQL(LEDGER.joinpath("post.sql").read_text(), migrations.RunSQL.noop),
+    ]
