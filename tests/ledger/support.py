@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from popolni.core.identifiers import transfer_id
 from popolni.ledger import statements
 from popolni.ledger.client import register_arrays
 from popolni.ledger.model import Account, AccountFlags, LogEntry, Posted, Transfer, Unit
@@ -19,6 +20,11 @@ NO_OVERDRAFT = AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS
 NO_OVERPAY = AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS
 
 _books = count(1_000)
+
+
+def tid(*parts: str | int) -> bytes:
+    """A transfer's identifier."""
+    return transfer_id("test", *parts)
 
 
 class Ledger:

@@ -41,11 +41,10 @@ def run(statement: Statement[T], using: str = django.db.DEFAULT_DB_ALIAS) -> T:
     Raises BookNotFound, LedgerUnavailable, OutcomeUnknown.
     """
     wrapper = django.db.connections[using]
-    joined = wrapper.in_atomic_block or not wrapper.get_autocommit()
-    if not joined:
-        wrapper.close_if_unusable_or_obsolete()
     try:
-        wrapper.ensure_connection()
+        if not wrapper.in_atomic_block:
+            wrapper.close_if_unusable_or_obsolete()
+        joined = wrapper.in_atomic_block or not wrapper.get_autocommit()  # connects
     except django.db.Error as error:
         raise LedgerUnavailable(_first_line(error)) from error
     try:
@@ -54,7 +53,7 @@ def run(statement: Statement[T], using: str = django.db.DEFAULT_DB_ALIAS) -> T:
             register_arrays(connection)
             # Django's own cursor writes the arguments into the text of the statement
             with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-                cursor.execute(statement.sql, statement.arguments, prepare=True)
+                cursor.execute(statement.sql, statement.arguments)
                 rows = cursor.fetchall()
     except django.db.Error as error:
         cause = error.__cause__

@@ -17,6 +17,7 @@ from popolni.core.outcome import Outcome
 from popolni.ledger.errors import InvalidBatch, InvalidTransfer
 from popolni.ledger.model import BATCH_MAX, Posted, Transfer
 
+_REQUIRED = object()
 _NULL = struct.pack(">i", -1)
 _ID_LENGTH = struct.pack(">i", TRANSFER_ID_BYTES)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -177,11 +178,11 @@ _INTEGERS: dict[type[Array], Callable[[int], bytes]] = {
 
 
 class _Column(NamedTuple):
-    """How a field of a transfer is written, and whether it may be left out (None, 0)."""
+    """How a field of a transfer is written. A column of nothing but `omitted` is not sent."""
 
     kind: type[Array]
     encode: Callable[[Any], bytes]
-    optional: bool = False
+    omitted: object = _REQUIRED
 
 
 # The fields in the order of `Transfer`, which is that of ledger.post() but for flags.
@@ -191,22 +192,22 @@ _COLUMNS = {
     "credit_account": _Column(Int8Array, _INT8),
     "amount": _Column(Int8Array, _natural(_INT8)),
     "code": _Column(Int2Array, _natural(_INT2)),
-    "flags": _Column(Int2Array, _natural(_INT2), optional=True),
-    "timeout_s": _Column(Int4Array, _natural(_INT4), optional=True),
-    "pending_id": _Column(UuidArray, _id, optional=True),
-    "reference": _Column(TextArray, _text, optional=True),
-    "reference_at": _Column(TimeArray, _time, optional=True),
-    "reference_id": _Column(Int8Array, _INT8, optional=True),
+    "flags": _Column(Int2Array, _natural(_INT2), omitted=0),
+    "timeout_s": _Column(Int4Array, _natural(_INT4), omitted=0),
+    "pending_id": _Column(UuidArray, _id, omitted=None),
+    "reference": _Column(TextArray, _text, omitted=None),
+    "reference_at": _Column(TimeArray, _time, omitted=None),
+    "reference_id": _Column(Int8Array, _INT8, omitted=None),
 }
 
 
 def _encode_column(column: _Column, values: tuple[Any, ...]) -> Array:
-    kind, encode, optional = column
-    if not optional:
-        return _array(kind, [encode(value) for value in values])
-    if not any(values) and all(value in (None, 0) for value in values):
+    kind, encode, omitted = column
+    if all(value is omitted for value in values):
         return kind(_head(kind, 0))
-    return _array(kind, [_NULL if value is None else encode(value) for value in values])
+    if omitted is None:
+        return _array(kind, [_NULL if value is None else encode(value) for value in values])
+    return _array(kind, [encode(value) for value in values])
 
 
 def _blame(transfers: Sequence[Transfer]) -> None:
@@ -215,7 +216,7 @@ def _blame(transfers: Sequence[Transfer]) -> None:
         if not isinstance(transfer, Transfer):
             raise InvalidTransfer(index, "it", "is not a Transfer")
         for (field, column), value in zip(_COLUMNS.items(), transfer, strict=True):
-            if value is None and column.optional:
+            if value is None and column.omitted is None:
                 continue
             try:
                 column.encode(value)

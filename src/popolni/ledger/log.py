@@ -14,8 +14,14 @@ from popolni.ledger.client import atomic, run
 from popolni.ledger.model import LogEntry
 from popolni.ledger.statements import read_log
 
+# "on conflict" alone would wait for the worker that has the row; it is for the very first two.
 _START = """
-    insert into ledger.position (book, reader, seq) values (%s, %s, 0) on conflict do nothing
+    insert into ledger.position (book, reader, seq)
+    select book, reader, 0 from (select %s as book, %s as reader) as wanted
+    where not exists (
+        select from ledger.position as p where (p.book, p.reader) = (wanted.book, wanted.reader)
+    )
+    on conflict do nothing
 """
 _CLAIM = """
     select seq from ledger.position where book = %s and reader = %s for update skip locked

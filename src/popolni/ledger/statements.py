@@ -23,6 +23,10 @@ from popolni.ledger.model import Account, AccountFlags, LogEntry, Posted, Transf
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
+_LIMITS = (
+    AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS
+)
+
 LOG_LIMIT_MAX = 100_000
 """Most entries of the log that one statement reads."""
 
@@ -79,8 +83,13 @@ def open_book(book: int, currency: str) -> Statement[bool]:
 def open_accounts(
     book: int, accounts: Sequence[tuple[int, Unit, int, AccountFlags]]
 ) -> Statement[list[AccountOutcome]]:
-    """Opens accounts, each (id, unit, kind, flags); `chart.account()` makes these."""
+    """Opens accounts, each (id, unit, kind, flags); `chart.Kind` makes these.
+
+    The flags are the two limits; an account is closed by `close_accounts`.
+    """
     ids, units, kinds, flags = zip(*accounts, strict=True) if accounts else ((), (), (), ())
+    if any(flag & ~_LIMITS for flag in flags):
+        raise InvalidBatch("an account is opened with no other flags than its limits")
     return Statement(
         "select unnest(ledger.open_accounts(%s, %s, %s, %s, %s))::text",
         (
