@@ -5,6 +5,8 @@ database that is made there and dropped again: so the same tests run against any
 """
 
 import os
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -15,9 +17,11 @@ import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-running = None
+from popolni.embedded.postgres import running
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 # A failure prints the blob that repeats it; `--hypothesis-seed N` repeats a whole run.
 _common = hypothesis.settings(deadline=None, print_blob=True, stateful_step_count=15)
@@ -27,44 +31,60 @@ hypothesis.settings.register_profile("quick", _common, max_examples=100)
 hypothesis.settings.load_profile("ci")
 
 
-@contextmanager
-def _server(folder: pytest.TempPathFactory) -> Iterator[str]:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", help="repeat a simulation")
+    parser.addoption("--kills", default="50", help="how many a crash simulation makes")
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server that the tests make their databases on."""
     url = os.environ.get("POPOLNI_DATABASE_URL")
     if url:
         yield url
         return
-    with running(folder.mktemp("server")) as url:
+    with running(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@contextmanager
+def new_database(server_url: str) -> Iterator[str]:
+    """An empty database for as long as the block lasts; its URL."""
+    name = f"popolni_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    try:
+        yield make_conninfo(server_url, dbname=name)
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
+            )
+
+
+@contextmanager
+def migrated_database(server_url: str) -> Iterator[str]:
+    """A database with all migrations, for as long as the block lasts; its URL."""
+    with new_database(server_url) as url:
+        command = [sys.executable, "-m", "django", "migrate", "--verbosity=0"]
+        settings = {"DJANGO_SETTINGS_MODULE": "popolni.settings", "POPOLNI_DATABASE_URL": url}
+        path = {"PYTHONPATH": str(SOURCE)}
+        subprocess.run(command, env={**os.environ, **settings, **path}, check=True)
         yield url
 
 
 @pytest.fixture(scope="session")
-def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A migrated database, as Django's default one."""
-    name = f"popolni_test_{uuid.uuid4().hex[:12]}"
-    with _server(tmp_path_factory) as server:
-        parts = conninfo_to_dict(server)
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        url = make_conninfo(**{**parts, "dbname": name})
-        os.environ["POPOLNI_DATABASE_URL"] = url
-        try:
-            _migrate()
+def database_url(server_url: str) -> Iterator[str]:
+    """A migrated database that is also Django's default one, in this process."""
+    with migrated_database(server_url) as url:
+        import django  # noqa: PLC0415  # reads the database's URL as it is set up
+
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("POPOLNI_DATABASE_URL", url)
+            environment.setenv("DJANGO_SETTINGS_MODULE", "popolni.settings")
+            django.setup()
             yield url
-        finally:
-            os.environ["POPOLNI_DATABASE_URL"] = server
-            with psycopg.connect(server, autocommit=True) as connection:
-                connection.execute(
-                    sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-                )
-
-
-def _migrate() -> None:
-    import django  # noqa: PLC0415  # reads the database's URL as it is set up
-    from django.core.management import call_command  # noqa: PLC0415
-
-    os.environ["DJANGO_SETTINGS_MODULE"] = "popolni.settings"
-    django.setup()
-    call_command("migrate", verbosity=0)
+            django.db.connections.close_all()
 
 
 @pytest.fixture(scope="session")

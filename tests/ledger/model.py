@@ -137,8 +137,10 @@ class Model:
         result = [Posted(Outcome.LINKED_EVENT_FAILED, 0) for _ in chain]
         if is_open:
             result[-1] = Posted(Outcome.LINKED_EVENT_CHAIN_OPEN, 0)
-        existing = self.entries[chain[failed].id].seq if outcomes[failed] is Outcome.EXISTS else 0
-        result[failed] = Posted(outcomes[failed], existing)
+        if outcomes[failed] is not Outcome.EXISTS:
+            result[failed] = Posted(outcomes[failed], 0)
+        elif chain[failed].id in self.entries:  # not only in the chain that is undone
+            result[failed] = Posted(Outcome.EXISTS, self.entries[chain[failed].id].seq)
         return result
 
     def _post_one(self, book: int, transfer: Transfer, at: datetime) -> Posted:

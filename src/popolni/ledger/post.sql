@@ -277,7 +277,13 @@ begin
     exception when sqlstate 'PO001' then  -- what the chain wrote is undone
         v_outcome := outcomes[v_failed];
         outcomes := array_fill('linked_event_failed'::ledger.outcome, array[c_length]);
-        outcomes[v_failed] := v_outcome;
+        -- A chain that brings one identifier twice met its own transfer, which is undone now:
+        -- `exists` is said only of what is in the log.
+        if v_outcome <> 'exists'
+            or exists (select from ledger.transfer where id = p_chain[v_failed].id)
+        then
+            outcomes[v_failed] := v_outcome;
+        end if;
         if p_open then
             outcomes[c_length] := 'linked_event_chain_open';
         end if;

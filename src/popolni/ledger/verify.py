@@ -14,16 +14,18 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.rows import TupleRow
+from psycopg.rows import kwargs_row
 
 from popolni.core.errors import UserError
 from popolni.ledger.chart import SUBJECT_MAX, Kind, describe
 
-PAGE = 500_000
+PAGE = 1_000_000
 """Transfers of a book's log that one query compares."""
 
-FAULTS_READ = 1_000
-"""Faults that are fetched at once."""
+FAULTS_FETCHED = 1_000
+"""Faults that come from the server at once."""
+
+_BEGINNING = -(2**63)
 
 _QUERIES = dict(
     re.findall(
@@ -35,7 +37,7 @@ _QUERIES = dict(
 
 # The memory is for each sort or hash of a query; one process and no compilation beside it, so
 # that an audit stays one modest reader. Cursors are read to their end, never just their start.
-_SETTINGS = {
+_MODEST = {
     "work_mem": "16MB",
     "hash_mem_multiplier": "2",
     "max_parallel_workers_per_gather": "0",
@@ -43,6 +45,11 @@ _SETTINGS = {
     "cursor_tuple_fraction": "1",
     "statement_timeout": "0",
     "timezone": "UTC",
+}
+_NO_INDEX = {
+    "enable_indexscan": "off",
+    "enable_indexonlyscan": "off",
+    "enable_bitmapscan": "off",
 }
 
 _CHART = {
@@ -54,12 +61,12 @@ _CHART = {
 
 
 class Fault(NamedTuple):
-    """One thing that does not add up: an account, a transfer (by its seq), or a whole book."""
+    """What does not add up about one account, one transfer (by its seq) or a whole book."""
 
     book: int
-    account: int | None
-    seq: int | None
     what: str
+    account: int | None = None
+    seq: int | None = None
 
     def __str__(self) -> str:
         """One line for a person."""
@@ -68,11 +75,12 @@ class Fault(NamedTuple):
             place += f", {describe(self.account)}"
         elif self.seq is not None:
             place += f", transfer {self.seq}"
-        return f"{place}: {self.what}"
+        what = re.sub(r"\baccount (\d+)", lambda found: describe(int(found[1])), self.what)
+        return f"{place}: {what}"
 
 
 class Progress(NamedTuple):
-    """How far an audit is; `done` and `total` count each transfer once for each pass."""
+    """How far an audit is, in transfers: each counts once for each time that it is read."""
 
     done: int
     total: int
@@ -93,15 +101,15 @@ def verify(
     *,
     book: int | None = None,
     since: datetime | None = None,
-    on_fault: Callable[[Fault], None],
-    on_progress: Callable[[Progress], None],
+    on_fault: Callable[[Fault], object],
+    on_progress: Callable[[Progress], object] = lambda _: None,
 ) -> Report:
     """Checks all books, or one, and reports each fault as it is found.
 
     With `since` (with time zone): the log from the first transfer since then, and the accounts
-    that it touched, each from its first transfer on.
+    that it touched, each of them from its first transfer on.
 
-    Raises UserError if there is no such ledger or book, or if it can't be read to the end.
+    Raises UserError if there is no ledger or no such book, or if it can't be read to the end.
     """
     if since is not None and since.tzinfo is None:
         raise ValueError("since needs a time zone")
@@ -110,63 +118,118 @@ def verify(
 
 
 @contextmanager
-def _snapshot(url: str) -> Iterator[psycopg.Connection[TupleRow]]:
+def _snapshot(url: str) -> Iterator[psycopg.Connection]:
     try:
         with psycopg.connect(url, prepare_threshold=None) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            for name, value in _SETTINGS.items():
-                connection.execute("select set_config(%s, %s, true)", (name, value))
+            _set(connection, _MODEST)
             if connection.execute("select to_regclass('ledger.transfer')").fetchone() == (None,):
                 raise UserError(
-                    f"database {connection.info.dbname} holds no ledger yet;"
-                    " `popolni serve` or `popolni demo` makes one"
+                    f"database {connection.info.dbname} holds no ledger yet:"
+                    " `popolni demo` and `popolni serve` make one"
                 )
             yield connection
     except psycopg.OperationalError as error:
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"the ledger can't be read: {reason}") from error
+        raise UserError(f"the ledger can't be read to the end: {reason}") from error
+
+
+def _set(connection: psycopg.Connection, settings: dict[str, str]) -> None:
+    for name, value in settings.items():
+        connection.execute("select set_config(%s, %s, true)", (name, value))
 
 
 class _Book(NamedTuple):
     book: int
     last_at: datetime | None
-    is_open: bool
     transfers: int
     accounts: int
 
 
 class _Audit:
-    """One run. Each book in four passes over its transfers, the identifiers of all at the end."""
+    """One run: the transfers of each book are read three times, then all for their ids."""
 
     def __init__(
         self,
-        connection: psycopg.Connection[TupleRow],
+        connection: psycopg.Connection,
         book: int | None,
         since: datetime | None,
-        on_fault: Callable[[Fault], None],
-        on_progress: Callable[[Progress], None],
+        on_fault: Callable[[Fault], object],
+        on_progress: Callable[[Progress], object],
     ) -> None:
         self._connection = connection
         self._book = book
         self._since = since
         self._on_fault = on_fault
         self._on_progress = on_progress
-        self._faults = self._transfers = self._accounts = 0
-        self._done = self._total = 0
+        self._transfers = self._accounts = self._faults = self._done = self._total = 0
 
     def run(self) -> Report:
-        self._begin(0, "counting")
-        books = [_Book(*row) for row in self._rows("books")]
-        in_all = sum(book.transfers for book in books)
-        if self._book is not None:
-            books = [book for book in books if book.book == self._book]
-            if not books:
-                raise UserError(f"there is no book {self._book}")
-        self._total = 3 * sum(book.transfers for book in books) + in_all
+        self._progress("counting")
+        every = [_Book(*row) for row in self._connection.execute(_QUERIES["books"])]
+        books = [book for book in every if self._book in (None, book.book)]
+        if self._book is not None and not books:
+            raise UserError(f"there is no book {self._book}")
+        ids = sum(book.transfers for book in every)
+        self._total = 3 * sum(book.transfers for book in books) + ids
         for book in books:
             self._check_book(book)
-        self._check_ids()
-        self._done = self._total
-        self._begin(0, "done")
+        self._progress("identifiers")
+        _set(self._connection, _NO_INDEX)
+        self._check("ids", {"book": self._book, "since": self._since})
+        self._progress("done", ids)
         return Report(len(books), self._transfers, self._accounts, self._faults)
+
+    def _check_book(self, book: _Book) -> None:
+        if book.last_at is None:
+            holds = f"{book.transfers} transfers and {book.accounts} accounts"
+            self._fault(Fault(book.book, f"there is no such book, but {holds} are in it"))
+            self._done += 3 * book.transfers
+            return
+        after = _BEGINNING
+        if self._since is not None:
+            after = self._number("start", {"book": book.book, "since": self._since})
+        scope = {"book": book.book, "after": after}
+        self._check_log(book, after)
+        self._progress(f"book {book.book}: pending transfers")
+        for query in ("book", "positions", "resolutions", "overdue"):
+            self._check(query, scope)
+        self._progress(f"book {book.book}: accounts", book.transfers)
+        self._check("accounts", scope | _CHART)
+        self._check("units", scope)
+        self._done += book.transfers
+        self._accounts += book.accounts if self._since is None else self._number("touched", scope)
+
+    def _check_log(self, book: _Book, after: int) -> None:
+        end = self._done + book.transfers
+        while True:
+            self._progress(f"book {book.book}: log")
+            page = {"book": book.book, "after": after, "page": PAGE, "last_at": book.last_at}
+            ((upto, transfers),) = self._connection.execute(_QUERIES["page"], page)
+            if upto is None:
+                break
+            self._check("log", page | {"upto": upto})
+            self._transfers += transfers
+            self._done += transfers
+            after = upto
+        self._done = end
+
+    def _check(self, query: str, arguments: dict[str, Any]) -> None:
+        """Reports the faults that a query finds; they may be as many as there are transfers."""
+        with self._connection.cursor("faults", row_factory=kwargs_row(Fault)) as cursor:
+            cursor.itersize = FAULTS_FETCHED
+            for fault in cursor.execute(_QUERIES[query], arguments):
+                self._fault(fault)
+
+    def _number(self, query: str, arguments: dict[str, Any]) -> int:
+        ((number,),) = self._connection.execute(_QUERIES[query], arguments)
+        return int(number)
+
+    def _fault(self, fault: Fault) -> None:
+        self._faults += 1
+        self._on_fault(fault)
+
+    def _progress(self, doing: str, done: int = 0) -> None:
+        self._done += done
+        self._on_progress(Progress(self._done, self._total, doing))

@@ -3,7 +3,7 @@
 -- answers with one row for each book, account or transfer that has any; where its text says
 -- "account N", the reader puts that account's name.
 --
--- What is checked is the log of a book after a seq: 0, or where `--since` begins.
+-- What is checked is the log of a book after a seq: below all, or where `--since` begins.
 
 -- The linter takes a placeholder for a column.
 -- noqa: disable=RF02
@@ -84,6 +84,7 @@ from (
         t.seq,
         concat_ws(
             '; ',
+            case when t.seq <= 0 then concat('seq is ', t.seq) end,
             case when t.seq = t.prior_seq then 'another transfer has the same seq' end,
             case
                 when t.seq > t.prior_seq + 1 then
@@ -94,10 +95,10 @@ from (
                     t.prior_flags & 1 <> 0
                     and (t.seq <> t.prior_seq + 1 or t.created_at <> t.prior_at)
                     then
-                    concat(
-                        'it was not posted together with transfer ', t.prior_seq,
-                        ', which is linked to the next'
-                    )
+                        concat(
+                            'it was not posted together with transfer ', t.prior_seq,
+                            ', which is linked to the next'
+                        )
             end,
             case
                 when t.created_at < t.prior_at then
@@ -157,8 +158,18 @@ from (
         ) as what
     from (
         select
-            *,
-            coalesce(lag(seq) over log, %(after)s) as prior_seq,
+            book,
+            seq,
+            id,
+            debit_account,
+            credit_account,
+            amount,
+            created_at,
+            code,
+            flags,
+            pending_id,
+            expires_at,
+            coalesce(lag(seq) over log, greatest(%(after)s, 0)) as prior_seq,
             lag(flags) over log as prior_flags,
             lag(created_at) over log as prior_at
         from ledger.transfer
@@ -310,41 +321,65 @@ where
 
 -- name: accounts
 -- Each account against what its transfers make, from the first one on; then its limits and its
--- place in the chart. A post moves its own amount, and releases all of the pending one's.
-with resolved as (
-    select distinct pending_id
+-- place in the chart. A pending transfer that was posted or voided holds nothing any more, also
+-- where less than all of it was posted.
+with moved as not materialized (
+    select
+        seq,
+        debit_account,
+        credit_account,
+        case when flags & 10 = 0 then amount end as posted,
+        case when flags & 2 <> 0 then amount end as pending
     from ledger.transfer
-    where book = %(book)s and pending_id is not null and flags & 12 <> 0
+    where book = %(book)s
+    union all
+    select
+        p.seq,
+        p.debit_account,
+        p.credit_account,
+        null as posted,
+        -p.amount as pending
+    from ledger.transfer as p
+    where
+        p.book = %(book)s
+        and p.flags & 2 <> 0
+        and exists (
+            select
+            from ledger.transfer as r
+            where r.book = %(book)s and r.pending_id = p.id and r.flags & 12 <> 0
+        )
 ),
 
-moved as (
+debits as (
     select
-        t.seq,
-        t.debit_account,
-        t.credit_account,
-        case when t.flags & 10 = 0 then t.amount else 0 end as posted,
-        case when t.flags & 2 <> 0 and r.pending_id is null then t.amount else 0 end as pending
-    from ledger.transfer as t
-    left join resolved as r on t.id = r.pending_id and t.flags & 2 <> 0
-    where t.book = %(book)s
+        debit_account as id,
+        max(seq) as last_seq,
+        coalesce(sum(posted), 0) as posted,
+        coalesce(sum(pending), 0) as pending
+    from moved
+    group by debit_account
+),
+
+credits as (
+    select
+        credit_account as id,
+        max(seq) as last_seq,
+        coalesce(sum(posted), 0) as posted,
+        coalesce(sum(pending), 0) as pending
+    from moved
+    group by credit_account
 ),
 
 made as (
     select
-        side.id,
-        max(m.seq) as last_seq,
-        sum(side.debits_posted) as debits_posted,
-        sum(side.credits_posted) as credits_posted,
-        sum(side.debits_pending) as debits_pending,
-        sum(side.credits_pending) as credits_pending
-    from moved as m
-    cross join
-        lateral (
-            values
-            (m.debit_account, m.posted, 0, m.pending, 0),
-            (m.credit_account, 0, m.posted, 0, m.pending)
-        ) as side (id, debits_posted, credits_posted, debits_pending, credits_pending)
-    group by side.id
+        d.posted as debits_posted,
+        c.posted as credits_posted,
+        d.pending as debits_pending,
+        c.pending as credits_pending,
+        coalesce(d.id, c.id) as id,
+        greatest(d.last_seq, c.last_seq) as last_seq
+    from debits as d
+    full join credits as c on d.id = c.id
 ),
 
 chart as (
@@ -401,20 +436,20 @@ from (
                     a.flags & 2 <> 0
                     and a.debits_posted::numeric + a.debits_pending > a.credits_posted
                     then
-                    concat(
-                        'debits of ', a.debits_posted::numeric + a.debits_pending,
-                        ' exceed credits of ', a.credits_posted
-                    )
+                        concat(
+                            'debits of ', a.debits_posted::numeric + a.debits_pending,
+                            ' exceed credits of ', a.credits_posted
+                        )
             end,
             case
                 when
                     a.flags & 4 <> 0
                     and a.credits_posted::numeric + a.credits_pending > a.debits_posted
                     then
-                    concat(
-                        'credits of ', a.credits_posted::numeric + a.credits_pending,
-                        ' exceed debits of ', a.debits_posted
-                    )
+                        concat(
+                            'credits of ', a.credits_posted::numeric + a.credits_pending,
+                            ' exceed debits of ', a.debits_posted
+                        )
             end,
             case when a.unit not between 1 and 4 then concat('unit is ', a.unit) end,
             case
@@ -436,7 +471,7 @@ from (
         where book = %(book)s
     ) as a on m.id = a.id
     left join chart on a.kind = chart.code and a.id / %(subjects)s = chart.code
-    where %(after)s = 0 or m.last_seq > %(after)s
+    where %(after)s < 0 or m.last_seq > %(after)s
 ) as f
 where f.what <> '';
 

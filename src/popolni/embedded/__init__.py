@@ -1,0 +1,1 @@
+"""PostgreSQL without an installation: what a laptop, a demo and the tests run on."""
