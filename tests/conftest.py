@@ -25,7 +25,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 # A failure prints the blob that repeats it; `--hypothesis-seed N` repeats a whole run.
 _common = hypothesis.settings(deadline=None, print_blob=True, stateful_step_count=15)
-hypothesis.settings.register_profile("ci", _common, max_examples=3_000)
+hypothesis.settings.register_profile("ci", _common, max_examples=2_000)
 hypothesis.settings.register_profile("long", _common, max_examples=100_000)
 hypothesis.settings.register_profile("quick", _common, max_examples=100)
 hypothesis.settings.load_profile("ci")
@@ -78,6 +78,7 @@ def database_url(server_url: str) -> Iterator[str]:
     """A migrated database that is also Django's default one, in this process."""
     with migrated_database(server_url) as url:
         import django  # noqa: PLC0415  # reads the database's URL as it is set up
+        import django.db  # noqa: PLC0415
 
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("POPOLNI_DATABASE_URL", url)

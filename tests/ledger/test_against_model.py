@@ -149,7 +149,7 @@ class Machine(RuleBasedStateMachine):
     def _transfer(self, row: tuple[Any, ...]) -> Transfer:
         number, *fields, pending, reference, reference_at, reference_id = row
         rest = (self._id(pending), reference, reference_at, reference_id)
-        return Transfer(self._id(number), *fields, *rest)
+        return Transfer._make((self._id(number), *fields, *rest))
 
     def _id(self, number: int | None) -> bytes | None:
         if number is None or number < 0:

@@ -72,7 +72,7 @@ def test_more_than_a_batch_holds(ledger: Ledger) -> None:
     ids = "array_fill('00000000-0000-0000-0000-000000000001'::uuid, array[8001])"
     with pytest.raises(psycopg.errors.ProgramLimitExceeded):
         ledger.connection.execute(
-            f"select ledger.post(1, {ids}, {', '.join(['null'] * 10)})"  # noqa: S608  # constants
+            f"select ledger.post(1, {ids}, {', '.join(['null'] * 10)})"  # constants
         )
 
 
@@ -175,7 +175,16 @@ def test_a_log_step_that_is_unbounded(limit: int) -> None:
 def test_identifiers_need_parts_and_tell_them_apart() -> None:
     with pytest.raises(ValueError, match="at least one part"):
         transfer_id()
-    names = [("a", "bc"), ("ab", "c"), ("abc",), (1,), ("1",), ("", "1"), ("1", ""), ("i1:1",)]
+    names: list[tuple[str | int, ...]] = [
+        ("a", "bc"),
+        ("ab", "c"),
+        ("abc",),
+        (1,),
+        ("1",),
+        ("", "1"),
+        ("1", ""),
+        ("i1:1",),
+    ]
     assert len({transfer_id(*name) for name in names}) == len(names)
     assert transfer_id("osmp", 7, "123") == transfer_id("osmp", 7, "123")
     assert len(transfer_id("ж" * 1000)) == 16

@@ -5,6 +5,7 @@ A book has a bank account (1), subscribers that cannot be overdrawn (2 to 9) and
 """
 
 from random import Random
+from typing import Any
 
 from popolni.core.identifiers import transfer_id
 from popolni.ledger import statements
@@ -24,16 +25,10 @@ OPENING = [
 ]
 
 
-def opening() -> list[statements.Statement[object]]:
+def opening() -> list[statements.Statement[Any]]:
     """Opens the books; harmless when repeated."""
-    return [
-        statement
-        for book in BOOKS
-        for statement in (
-            statements.open_book(book, "RUB"),
-            statements.open_accounts(book, OPENING),
-        )
-    ]
+    books: list[Any] = [statements.open_book(book, "RUB") for book in BOOKS]
+    return books + [statements.open_accounts(book, OPENING) for book in BOOKS]
 
 
 def batch(seed: int, number: int) -> tuple[int, list[Transfer]]:

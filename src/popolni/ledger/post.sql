@@ -246,7 +246,7 @@ $$;
 -- A chain: all of it or nothing. The first that fails has its own outcome and the others
 -- `linked_event_failed`. A chain that was created before answers `exists` throughout.
 create or replace function ledger.post_chain(
-    p_chain ledger.transfer [], p_timeouts_s integer [], p_open boolean, out outcomes ledger.outcome []
+    p_chain ledger.transfer[], p_timeouts_s integer[], p_open boolean, out outcomes ledger.outcome[]
 )
 language plpgsql
 as $$
@@ -344,73 +344,102 @@ $$;
 -- order: plain ones with a new id, between open accounts of one unit that could bear the sums
 -- of the whole batch at once.
 create or replace function ledger.surely_created(
-    p_book integer, p_ids uuid [], p_debit_accounts bigint [], p_credit_accounts bigint [],
-    p_amounts bigint [], p_codes smallint [], p_flags smallint [], p_timeouts_s integer [],
-    p_pending_ids uuid []
+    p_book integer, p_ids uuid[], p_debit_accounts bigint[], p_credit_accounts bigint[],
+    p_amounts bigint[], p_codes smallint[], p_flags smallint[], p_timeouts_s integer[],
+    p_pending_ids uuid[]
 )
-returns boolean []
-language sql stable
+returns boolean[]
+language plpgsql stable  -- and not sql, which would plan it anew in each call
+-- What is small and in memory is joined by hash; the tables are only ever looked up by key, in
+-- subqueries that the planner cannot turn round (offset 0), whatever it believes of their size.
 set enable_seqscan = off
+set enable_nestloop = off
 set enable_mergejoin = off
 as $$
-    with batch as materialized (
-        select
-            *,
-            count(*) over (partition by b.id) as same_id,
-            sum(b.amount) over (partition by b.debit_account) as debits,
-            sum(b.amount) over (partition by b.credit_account) as credits
-        from unnest(
-            p_ids, p_debit_accounts, p_credit_accounts, p_amounts,
-            p_codes, p_flags, p_timeouts_s, p_pending_ids
-        ) with ordinality as b (
-            id, debit_account, credit_account, amount, code, flags, timeout_s, pending_id, i
+begin
+    return (
+        with batch as materialized (
+            select *
+            from unnest(
+                p_ids, p_debit_accounts, p_credit_accounts, p_amounts,
+                p_codes, p_flags, p_timeouts_s, p_pending_ids
+            ) with ordinality as b (
+                id, debit_account, credit_account, amount, code, flags, timeout_s, pending_id, i
+            )
+        ),
+
+        burden as (  -- null where a sum is more than any account can bear
+            select
+                m.account,
+                case when sum(m.debit) <= 9223372036854775807 then sum(m.debit)::bigint end
+                as debits,
+                case when sum(m.credit) <= 9223372036854775807 then sum(m.credit)::bigint end
+                as credits
+            from (
+                select b.debit_account as account, b.amount as debit, 0::bigint as credit from batch as b
+                union all
+                select b.credit_account, 0, b.amount from batch as b
+            ) as m
+            group by m.account
+        ),
+
+        account as materialized (
+            select burden.account, a.unit, a.bears_debits, a.bears_credits
+            from burden
+            cross join lateral (
+                select
+                    s.unit,
+                    s.flags & 32 = 0
+                    and case when s.flags & 2 = 0 then 9223372036854775807 else s.credits_posted end
+                    - s.debits_posted - s.debits_pending >= burden.debits as bears_debits,
+                    s.flags & 32 = 0
+                    and case when s.flags & 4 = 0 then 9223372036854775807 else s.debits_posted end
+                    - s.credits_posted - s.credits_pending >= burden.credits as bears_credits
+                from ledger.account as s
+                where s.book = p_book and s.id = burden.account
+                offset 0
+            ) as a
+        ),
+
+        named as (  -- the identifiers of the batch, and how often it says each
+            select n.id, count(*) as times
+            from (
+                select b.id from batch as b
+                union all
+                select b.pending_id from batch as b where b.pending_id is not null
+            ) as n
+            group by n.id
         )
-    )
-    select array_agg(
-        coalesce(b.flags, 0) = 0
-        and coalesce(b.timeout_s, 0) = 0
-        and b.pending_id is null
-        and b.code > 0
-        and b.amount > 0
-        and b.same_id = 1
-        and b.id not in (
-            '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+
+        select array_agg(
+            coalesce(b.flags, 0) = 0
+            and coalesce(b.timeout_s, 0) = 0
+            and b.pending_id is null
+            and b.code > 0
+            and b.amount > 0
+            and b.debit_account <> b.credit_account
+            and b.id not in (
+                '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+            )
+            and n.times = 1
+            and coalesce(d.bears_debits and c.bears_credits and d.unit = c.unit, false)
+            and (select e.seq from ledger.transfer as e where e.id = b.id) is null
+            order by b.i
         )
-        and b.id <> all (p_pending_ids)
-        and not exists (select from ledger.transfer as e where e.id = b.id)
-        and b.debit_account <> b.credit_account
-        and coalesce(d.bearable and c.bearable and d.unit = c.unit, false)
-        order by b.i
-    )
-    from batch as b
-    left join lateral (
-        select
-            a.unit,
-            a.flags & 32 = 0
-            and case when a.flags & 2 = 0 then 9223372036854775807 else a.credits_posted end
-            >= a.debits_posted + a.debits_pending + b.debits as bearable
-        from ledger.account as a
-        where a.book = p_book and a.id = b.debit_account
-        offset 0
-    ) as d on true
-    left join lateral (
-        select
-            a.unit,
-            a.flags & 32 = 0
-            and case when a.flags & 4 = 0 then 9223372036854775807 else a.debits_posted end
-            >= a.credits_posted + a.credits_pending + b.credits as bearable
-        from ledger.account as a
-        where a.book = p_book and a.id = b.credit_account
-        offset 0
-    ) as c on true
+        from batch as b
+        inner join named as n on b.id = n.id
+        left join account as d on b.debit_account = d.account
+        left join account as c on b.credit_account = c.account
+    );
+end;
 $$;
 
 
 -- Writes plain transfers that will surely be created: one insert, one update.
 create or replace function ledger.post_run(
-    p_book integer, p_last_seq bigint, p_at timestamptz, p_ids uuid [], p_debit_accounts bigint [],
-    p_credit_accounts bigint [], p_amounts bigint [], p_codes smallint [],
-    p_references text [], p_reference_ats timestamptz [], p_reference_ids bigint []
+    p_book integer, p_last_seq bigint, p_at timestamptz, p_ids uuid[], p_debit_accounts bigint[],
+    p_credit_accounts bigint[], p_amounts bigint[], p_codes smallint[],
+    p_references text[], p_reference_ats timestamptz[], p_reference_ids bigint[]
 )
 returns void
 language plpgsql
@@ -466,20 +495,20 @@ $$;
 -- p_at is the clock for tests and replays; time never runs backwards within a book.
 create or replace function ledger.post(
     p_book integer,
-    p_ids uuid [],
-    p_debit_accounts bigint [],
-    p_credit_accounts bigint [],
-    p_amounts bigint [],
-    p_codes smallint [],
-    p_flags smallint [],
-    p_timeouts_s integer [],
-    p_pending_ids uuid [],
-    p_references text [],
-    p_reference_ats timestamptz [],
-    p_reference_ids bigint [],
+    p_ids uuid[],
+    p_debit_accounts bigint[],
+    p_credit_accounts bigint[],
+    p_amounts bigint[],
+    p_codes smallint[],
+    p_flags smallint[],
+    p_timeouts_s integer[],
+    p_pending_ids uuid[],
+    p_references text[],
+    p_reference_ats timestamptz[],
+    p_reference_ids bigint[],
     p_at timestamptz default null,
-    out outcomes ledger.outcome [],
-    out seqs bigint []
+    out outcomes ledger.outcome[],
+    out seqs bigint[]
 )
 language plpgsql
 as $$
@@ -489,8 +518,8 @@ declare
     v_at timestamptz;
     v_seq bigint;
     v_expired_until timestamptz;
-    v_plain boolean [];
-    v_batch ledger.transfer [];
+    v_plain boolean[];
+    v_batch ledger.transfer[];
     t ledger.transfer;
     i integer;
     j integer;
@@ -588,16 +617,16 @@ $$;
 -- Opens accounts: one outcome each, in order. Opening one again with the same content answers
 -- `exists`, also after it was closed.
 create or replace function ledger.open_accounts(
-    p_book integer, p_ids bigint [], p_units smallint [], p_kinds smallint [], p_flags smallint []
+    p_book integer, p_ids bigint[], p_units smallint[], p_kinds smallint[], p_flags smallint[]
 )
-returns ledger.account_outcome []
+returns ledger.account_outcome[]
 language plpgsql
 set enable_seqscan = off
-set enable_hashjoin = off
+set enable_nestloop = off
 set enable_mergejoin = off
 as $$
 declare
-    v_created bigint [];
+    v_created bigint[];
 begin
     -- No lock: books stay, and an account that is new to everyone is in nobody's way.
     if not exists (select from ledger.book where book = p_book) then
@@ -632,7 +661,12 @@ begin
             from unnest(p_ids, p_units, p_kinds, p_flags) with ordinality
                 as u (id, unit, kind, flags, i)
         ) as b
-        left join ledger.account as a on a.book = p_book and a.id = b.id
+        left join lateral (
+            select s.unit, s.kind, s.flags
+            from ledger.account as s
+            where s.book = p_book and s.id = b.id
+            offset 0
+        ) as a on true
         left join unnest(v_created) as c (id) on c.id = b.id
     );
 end;
@@ -641,7 +675,7 @@ $$;
 
 -- Closes accounts: from now on they refuse every transfer but a void. Waits for the book, so
 -- that a post that is under way comes wholly before. Answers how many there were of them.
-create or replace function ledger.close_accounts(p_book integer, p_ids bigint [])
+create or replace function ledger.close_accounts(p_book integer, p_ids bigint[])
 returns bigint
 language plpgsql
 as $$
@@ -657,7 +691,7 @@ $$;
 
 
 -- Opens closed accounts again.
-create or replace function ledger.reopen_accounts(p_book integer, p_ids bigint [])
+create or replace function ledger.reopen_accounts(p_book integer, p_ids bigint[])
 returns bigint
 language plpgsql
 as $$

@@ -23,9 +23,7 @@ from popolni.ledger.model import Account, AccountFlags, LogEntry, Posted, Transf
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
-_LIMITS = (
-    AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS
-)
+_LIMITS = AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS
 
 LOG_LIMIT_MAX = 100_000
 """Most entries of the log that one statement reads."""
@@ -41,16 +39,31 @@ class Statement(Generic[T]):
     writes: bool = False
 
 
-_POST = (
-    "select outcomes::text, seqs from ledger.post(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
-_ACCOUNT = (
-    "book, id, unit, kind, flags, debits_posted, credits_posted, debits_pending, credits_pending"
-)
-_ENTRY = (
-    "seq, uuid_send(id), debit_account, credit_account, amount, created_at, code, flags,"
-    " uuid_send(pending_id), expires_at, reference, reference_at, reference_id"
-)
+_POST = """
+    select outcomes::text, seqs
+    from ledger.post(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+_READ_ACCOUNTS = """
+    select
+        book, id, unit, kind, flags,
+        debits_posted, credits_posted, debits_pending, credits_pending
+    from unnest(%s) as wanted (id)
+    join lateral (
+        select * from ledger.account as a where a.book = %s and a.id = wanted.id offset 0
+    ) as account using (id)"""
+_ENTRY = """
+    select
+        book, seq, uuid_send(id), debit_account, credit_account, amount, created_at, code, flags,
+        uuid_send(pending_id), expires_at, reference, reference_at, reference_id"""
+_READ_LOG = f"""{_ENTRY}
+    from ledger.transfer
+    where book = %s and seq > %s
+    order by seq
+    limit %s"""  # noqa: S608  # constants only
+_READ_TRANSFERS = f"""{_ENTRY}
+    from unnest(%s) as wanted (id)
+    join lateral (
+        select * from ledger.transfer as t where t.id = wanted.id offset 0
+    ) as transfer using (id)"""
 
 
 def post(book: int, transfers: Sequence[Transfer]) -> Statement[list[Posted]]:
@@ -132,9 +145,7 @@ def _scalar(rows: Rows) -> int:
 def read_accounts(book: int, ids: Sequence[int]) -> Statement[dict[int, Account]]:
     """Accounts by their id; those that aren't there are left out."""
     return Statement(
-        f"select {_ACCOUNT} from unnest(%s) as wanted (id)"
-        " join lateral (select * from ledger.account as a where a.book = %s and a.id = wanted.id"
-        " offset 0) as account using (id)",
+        _READ_ACCOUNTS,
         (encode_integers(Int8Array, ids), book),
         lambda rows: {row[1]: _account(row) for row in rows},
     )
@@ -150,18 +161,16 @@ def read_log(book: int, after_seq: int, limit: int) -> Statement[list[LogEntry]]
     if not 0 < limit <= LOG_LIMIT_MAX:
         raise InvalidBatch(f"a log is read in steps of 1 to {LOG_LIMIT_MAX}, not {limit}")
     return Statement(
-        f"select {_ENTRY} from ledger.transfer where book = %s and seq > %s order by seq limit %s",
+        _READ_LOG,
         (book, after_seq, limit),
-        lambda rows: [LogEntry(*row) for row in rows],
+        lambda rows: [LogEntry(*row[1:]) for row in rows],
     )
 
 
 def read_transfers(ids: Sequence[bytes]) -> Statement[dict[bytes, tuple[int, LogEntry]]]:
     """Transfers by their identifier, each with its book; those not in any log are left out."""
     return Statement(
-        f"select book, {_ENTRY} from unnest(%s) as wanted (id)"
-        " join lateral (select * from ledger.transfer as t where t.id = wanted.id"
-        " offset 0) as transfer using (id)",
+        _READ_TRANSFERS,
         (encode_ids(ids),),
         lambda rows: {row[2]: (row[0], LogEntry(*row[1:])) for row in rows},
     )

@@ -7,11 +7,12 @@ answers with faults only; what it needs beyond a few megabytes it puts on disk.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import psycopg
 from psycopg.rows import kwargs_row
@@ -25,7 +26,11 @@ PAGE = 1_000_000
 FAULTS_FETCHED = 1_000
 """Faults that come from the server at once."""
 
+FAULTS_PRINTED_MAX = 1_000
+"""Faults that are printed; the rest are only counted."""
+
 _BEGINNING = -(2**63)
+_BAR = 30
 
 _QUERIES = dict(
     re.findall(
@@ -130,9 +135,9 @@ def _snapshot(url: str) -> Iterator[psycopg.Connection]:
                     " `popolni demo` and `popolni serve` make one"
                 )
             yield connection
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"the ledger can't be read to the end: {reason}") from error
+        raise UserError(f"the ledger can't be read: {reason}") from error
 
 
 def _set(connection: psycopg.Connection, settings: dict[str, str]) -> None:
@@ -142,7 +147,7 @@ def _set(connection: psycopg.Connection, settings: dict[str, str]) -> None:
 
 class _Book(NamedTuple):
     book: int
-    last_at: datetime | None
+    last_at: str | None  # as the database writes it: Python has no time for "infinity"
     transfers: int
     accounts: int
 
@@ -233,3 +238,57 @@ class _Audit:
     def _progress(self, doing: str, done: int = 0) -> None:
         self._done += done
         self._on_progress(Progress(self._done, self._total, doing))
+
+
+def main(url: str, *, book: int | None = None, since: datetime | None = None) -> int:
+    """The command: prints each fault as it is found, and the sum; exit status 1 if there is any."""
+    lines = _Lines(sys.stdout, sys.stderr)
+    try:
+        report = verify(
+            url, book=book, since=since, on_fault=lines.fault, on_progress=lines.progress
+        )
+    finally:
+        lines.clear_bar()
+    if report.faults > FAULTS_PRINTED_MAX:
+        print(f"… and {report.faults - FAULTS_PRINTED_MAX} more faults")
+    print(covered(book, since))
+    print(f"{report.transfers} transfers, {report.accounts} accounts, {report.faults} faults")
+    return 1 if report.faults else 0
+
+
+def covered(book: int | None, since: datetime | None) -> str:
+    """One line on what the audit looked at."""
+    books = "every book" if book is None else f"book {book}"
+    if since is None:
+        return f"checked {books} from the first transfer on, and every account"
+    return (
+        f"checked the transfers of {books} since {since.isoformat(' ')}, and the accounts"
+        " that they touched, each from its first transfer on"
+    )
+
+
+class _Lines:
+    """Faults go to `out`; a bar is drawn on `err` if that is a terminal."""
+
+    def __init__(self, out: TextIO, err: TextIO) -> None:
+        self._out = out
+        self._err = err if err.isatty() else None
+        self._printed = 0
+
+    def fault(self, fault: Fault) -> None:
+        if self._printed < FAULTS_PRINTED_MAX:
+            self._printed += 1
+            self.clear_bar()
+            print(fault, file=self._out, flush=True)
+
+    def progress(self, progress: Progress) -> None:
+        if self._err:
+            part = progress.done / progress.total if progress.total else 0.0
+            bar = "#" * int(part * _BAR)
+            self.clear_bar()
+            print(f"[{bar:.<{_BAR}}] {part:4.0%} {progress.doing}", end="", file=self._err)
+            self._err.flush()
+
+    def clear_bar(self) -> None:
+        if self._err:
+            print("\r\x1b[K", end="", file=self._err, flush=True)

@@ -12,7 +12,7 @@
 -- Every book that any row names, how much it holds, and its last_at: null if it isn't open.
 select
     n.book,
-    max(n.last_at) as last_at,
+    max(n.last_at)::text as last_at,
     sum(n.transfer_count)::bigint as transfer_count,
     sum(n.account_count)::bigint as account_count
 from (
@@ -88,7 +88,10 @@ from (
             case when t.seq = t.prior_seq then 'another transfer has the same seq' end,
             case
                 when t.seq > t.prior_seq + 1 then
-                    concat('seq ', t.prior_seq + 1, ' to ', t.seq - 1, ' before it are missing')
+                    concat(
+                        'missing before it: seq ', t.prior_seq + 1,
+                        ' to ' || nullif(t.seq - 1, t.prior_seq + 1)
+                    )
             end,
             case
                 when
@@ -169,7 +172,7 @@ from (
             flags,
             pending_id,
             expires_at,
-            coalesce(lag(seq) over log, greatest(%(after)s, 0)) as prior_seq,
+            greatest(lag(seq) over log, %(after)s, 0) as prior_seq,
             lag(flags) over log as prior_flags,
             lag(created_at) over log as prior_at
         from ledger.transfer
@@ -194,7 +197,10 @@ from (
             '; ',
             case
                 when b.last_seq > coalesce(e.seq, 0) then
-                    concat('seq ', coalesce(e.seq, 0) + 1, ' to ', b.last_seq, ' are missing')
+                    concat(
+                        'missing at the end: seq ', coalesce(e.seq, 0) + 1,
+                        ' to ' || nullif(b.last_seq, coalesce(e.seq, 0) + 1)
+                    )
             end,
             case
                 when b.last_seq < e.seq then

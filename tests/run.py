@@ -1,0 +1,119 @@
+"""What ``./popolni test [PART ...]`` runs: every check, or only the named ones.
+
+A PART is the name of a step (lint, types, imports, sql, shell, pytest), or anything that pytest
+takes: a path, a test's id, an option (from the first option on, all words are pytest's).
+Every step runs, even when an earlier one failed, and the last lines say how each ended.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+NO_TESTS_RAN = 5  # pytest's exit status
+PYTHON = [sys.executable, "-m"]
+
+Command = list[str]
+
+
+def lint() -> list[Command]:
+    return [[*PYTHON, "ruff", "check", "."], [*PYTHON, "ruff", "format", "--check", "."]]
+
+
+def types() -> list[Command]:
+    return [[*PYTHON, "mypy"]]
+
+
+def imports() -> list[Command]:
+    # Not its script: that has the path where .venv was made, and folders get moved.
+    start = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return [[sys.executable, "-c", start]]
+
+
+def sql() -> list[Command]:
+    files = sorted(str(path.relative_to(PROJECT)) for path in PROJECT.glob("src/**/*.sql"))
+    return [[*PYTHON, "sqlfluff", "lint", "--disable-progress-bar", *files]] if files else []
+
+
+def shell() -> list[Command]:
+    commands = [["sh", "-n", "popolni"], ["bash", "-n", ".ci/run"]]
+    # shellcheck comes with the test tools on the machines for which it has a wheel.
+    if shellcheck := shutil.which("shellcheck", path=Path(sys.executable).parent):
+        commands.append([shellcheck, "popolni", ".ci/run"])
+    return commands
+
+
+STEPS: dict[str, Callable[[], list[Command]]] = {
+    step.__name__: step for step in (lint, types, imports, sql, shell)
+}
+PYTEST = "pytest"
+
+
+def choose(parts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Sort the parts into the names of steps and what pytest is given."""
+    steps: list[str] = []
+    given: list[str] = []
+    for place, part in enumerate(parts):
+        if part.startswith("-"):
+            given += parts[place:]
+            break
+        if part in STEPS or part == PYTEST:
+            steps.append(part)
+        elif (PROJECT / part.partition("::")[0]).exists():
+            given.append(part)
+        else:
+            known = ", ".join([*STEPS, PYTEST])
+            message = f"no check and no path is named {part!r}; checks: {known}"
+            raise ValueError(message)
+    if not parts:
+        steps = [*STEPS, PYTEST]
+    elif given and PYTEST not in steps:
+        steps.append(PYTEST)
+    return steps, given
+
+
+def run_step(name: str, commands: list[Command]) -> tuple[bool, str]:
+    """Run all of a step's commands; return whether it passed, and a line on how it ended."""
+    print(f"\n== {name}", flush=True)
+    if not commands:
+        return True, f"{name:8} skipped: nothing to check"
+    start = time.monotonic()
+    # Ours first: the same modules, whether the launcher or a person's own Python runs this.
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
+    statuses = [
+        subprocess.run(command, cwd=PROJECT, env=environment, check=False).returncode
+        for command in commands
+    ]
+    passed = not any(statuses)
+    word = "ok" if passed else "FAILED"
+    if name == PYTEST and NO_TESTS_RAN in statuses:
+        word = "FAILED: no tests ran"
+    return passed, f"{name:8} {word} ({time.monotonic() - start:.1f} s)"
+
+
+def main(parts: Sequence[str]) -> int:
+    if parts and parts[0] in {"-h", "--help"}:
+        print(__doc__)
+        return 0
+    try:
+        steps, given = choose(parts)
+    except ValueError as error:
+        print(f"popolni: {error}", file=sys.stderr)
+        return 2
+    pytest = [*PYTHON, "pytest", *given]
+    results = [run_step(name, [pytest] if name == PYTEST else STEPS[name]()) for name in steps]
+    print()
+    for _, line in results:
+        print(line)
+    return 0 if all(passed for passed, _ in results) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
