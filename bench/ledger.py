@@ -117,7 +117,7 @@ def as_text(report: dict[str, Any]) -> str:
             *lines,
             f"TPC-B (pgbench, scale {TPCB_SCALE}, {TPCB_CLIENTS} clients): "
             f"{report['tpcb_per_s']:,} a second, the median of {report['tpcb_runs_per_s']}",
-            f"batch {HEADLINE_BATCH}, the slowest on {SMALL:,} accounts: {report['per_s']:,} a second,"
+            f"batch {HEADLINE_BATCH}, slowest on {SMALL:,} accounts: {report['per_s']:,} a second,"
             f" {report['ratio']} × TPC-B; the large table: {report['large_over_small']}",
         ]
     )

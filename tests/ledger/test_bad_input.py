@@ -156,7 +156,7 @@ def test_an_account_that_the_tables_refuse(ledger: Ledger, row: tuple[Any, ...])
 def test_a_negative_amount_by_hand_changes_nothing(ledger: Ledger) -> None:
     """The codec never sends one; somebody in psql might."""
     book = ledger.new_book(NONE, NO_OVERDRAFT)
-    with pytest.raises(psycopg.errors.CheckViolation):
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
         ledger.connection.execute(
             "select ledger.post(%s, array[%s::uuid], '{1}', '{2}', '{-5}', '{1}', '{}', '{}', '{}',"
             " '{}', '{}', '{}')",
@@ -188,3 +188,59 @@ def test_identifiers_need_parts_and_tell_them_apart() -> None:
     assert len({transfer_id(*name) for name in names}) == len(names)
     assert transfer_id("osmp", 7, "123") == transfer_id("osmp", 7, "123")
     assert len(transfer_id("ж" * 1000)) == 16
+
+
+GOOD_ARRAYS = {
+    "ids": ["{a}", "{b}"],
+    "debits": [1, 1],
+    "credits": [2, 2],
+    "amounts": [5, 5],
+    "codes": [1, 1],
+    "flags": [0, 0],
+    "timeouts": [0, 0],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ids", [None, "{b}"]),
+        ("debits", [None, 1]),
+        ("credits", [2, None]),
+        ("amounts", [5, None]),
+        ("codes", [None, 1]),
+        ("debits", [1]),
+        ("amounts", [5, 5, 5]),
+        ("amounts", []),
+        ("codes", None),
+        ("flags", [0]),
+        ("flags", [None, 0]),
+        ("timeouts", [0, -1]),
+        ("timeouts", [None, 0]),
+    ],
+)
+def test_arrays_by_hand_that_are_no_batch(
+    ledger: Ledger, name: str, values: list[object] | None
+) -> None:
+    """The codec never sends these; the function is the only door, so it must hold by itself."""
+    book = ledger.new_book(NONE, NO_OVERDRAFT)
+    arrays: dict[str, Any] = {**GOOD_ARRAYS, name: values}
+    own = {"{a}": tid(book, "a").hex(), "{b}": tid(book, "b").hex(), None: None}
+    arrays["ids"] = [own[id_] for id_ in arrays["ids"]]
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        ledger.connection.execute(
+            "select ledger.post(%s, %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[],"
+            " %s::smallint[], %s::smallint[], %s::integer[], '{}', '{}', '{}', '{}')",
+            (book, *arrays.values()),
+        )
+    assert ledger.log(book) == []
+
+
+def test_a_time_that_is_none_by_hand(ledger: Ledger) -> None:
+    book = ledger.new_book(NONE, NONE)
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        ledger.connection.execute(
+            "select ledger.post(%s, array[%s::uuid], '{1}', '{2}', '{5}', '{1}', '{}', '{}', '{}',"
+            " '{}', '{}', '{}', 'infinity')",
+            (book, tid(book).hex()),
+        )

@@ -324,6 +324,9 @@ begin
         t := p;
         t.seq := last_seq;
         t.id := md5('timed out ' || p.id)::uuid;
+        while exists (select from ledger.transfer where id = t.id) loop
+            t.id := md5('timed out ' || t.id)::uuid;  -- somebody took it, by chance or on purpose
+        end loop;
         t.created_at := p_at;
         t.code := 0;
         t.flags := 8;
@@ -488,6 +491,53 @@ end;
 $$;
 
 
+-- Refuses arrays that are no batch: too long, of different lengths, with a null or a negative
+-- number where a transfer has none.
+create or replace function ledger.check_batch(
+    p_ids uuid[], p_debit_accounts bigint[], p_credit_accounts bigint[], p_amounts bigint[],
+    p_codes smallint[], p_flags smallint[], p_timeouts_s integer[], p_pending_ids uuid[],
+    p_references text[], p_reference_ats timestamptz[], p_reference_ids bigint[]
+)
+returns void
+language plpgsql immutable
+as $$
+declare
+    c_count constant integer := coalesce(cardinality(p_ids), -1);
+begin
+    if c_count > 8000 then
+        raise exception 'a batch of % transfers: at most 8000 go in one post', c_count
+        using errcode = 'program_limit_exceeded';
+    end if;
+    if c_count = all(array[
+        cardinality(p_ids), cardinality(p_debit_accounts), cardinality(p_credit_accounts),
+        cardinality(p_amounts), cardinality(p_codes),
+        coalesce(nullif(cardinality(p_flags), 0), c_count),
+        coalesce(nullif(cardinality(p_timeouts_s), 0), c_count),
+        coalesce(nullif(cardinality(p_pending_ids), 0), c_count),
+        coalesce(nullif(cardinality(p_references), 0), c_count),
+        coalesce(nullif(cardinality(p_reference_ats), 0), c_count),
+        coalesce(nullif(cardinality(p_reference_ids), 0), c_count)
+    ]) is not true then
+        raise exception 'a batch needs one element for each transfer in each of its arrays'
+        using errcode = 'invalid_parameter_value';
+    elsif array_position(p_ids, null) is not null
+        or array_position(p_debit_accounts, null) is not null
+        or array_position(p_credit_accounts, null) is not null
+        or array_position(p_amounts, null) is not null
+        or array_position(p_codes, null) is not null
+        or array_position(p_flags, null) is not null
+        or array_position(p_timeouts_s, null) is not null
+    then
+        raise exception 'only pending_id and the references of a transfer may be null'
+        using errcode = 'invalid_parameter_value';
+    elsif 0 > any(p_amounts) or 0 > any(p_codes) or 0 > any(p_flags) or 0 > any(p_timeouts_s) then
+        raise exception 'amount, code, flags and time-out of a transfer are not negative'
+        using errcode = 'invalid_parameter_value';
+    end if;
+end;
+$$;
+
+
 -- Posts a batch to one book: arrays with one element for each transfer, in order; an array of
 -- which nothing is needed may be empty, and its elements are then null (or zero). Answers the
 -- outcomes, and the seq of each transfer that is in the log (created now or existing).
@@ -514,6 +564,8 @@ language plpgsql
 as $$
 declare
     c_count constant integer := cardinality(p_ids);
+    -- Below this, looking first whether all is plain costs more than going one by one.
+    c_set_wise_from constant integer := 6;
     v_book ledger.book;
     v_at timestamptz;
     v_seq bigint;
@@ -524,9 +576,13 @@ declare
     i integer;
     j integer;
 begin
-    if c_count > 8000 then
-        raise exception 'a batch of % transfers: at most 8000 go in one post', c_count
-        using errcode = 'program_limit_exceeded';
+    perform ledger.check_batch(
+        p_ids, p_debit_accounts, p_credit_accounts, p_amounts, p_codes, p_flags,
+        p_timeouts_s, p_pending_ids, p_references, p_reference_ats, p_reference_ids
+    );
+    if not isfinite(p_at) then
+        raise exception 'a post happens at a moment, not at %', p_at
+        using errcode = 'invalid_parameter_value';
     end if;
     select * into v_book from ledger.book where book = p_book for update;
     if not found then
@@ -542,10 +598,14 @@ begin
             from ledger.release_expired(v_book, v_at) as r;
             outcomes := array_fill('created'::ledger.outcome, array[c_count]);
             seqs := array_fill(null::bigint, array[c_count]);
-            v_plain := ledger.surely_created(
-                p_book, p_ids, p_debit_accounts, p_credit_accounts,
-                p_amounts, p_codes, p_flags, p_timeouts_s, p_pending_ids
-            );
+            if c_count >= c_set_wise_from then
+                v_plain := ledger.surely_created(
+                    p_book, p_ids, p_debit_accounts, p_credit_accounts,
+                    p_amounts, p_codes, p_flags, p_timeouts_s, p_pending_ids
+                );
+            else
+                v_plain := array_fill(false, array[c_count]);
+            end if;
             if false = any(v_plain) then
                 select array_agg(row(
                     0, b.id, b.debit_account, b.credit_account, b.amount, v_at, p_book, b.code,

@@ -58,12 +58,12 @@ _READ_LOG = f"""{_ENTRY}
     from ledger.transfer
     where book = %s and seq > %s
     order by seq
-    limit %s"""  # noqa: S608  # constants only
+    limit %s"""
 _READ_TRANSFERS = f"""{_ENTRY}
     from unnest(%s) as wanted (id)
     join lateral (
         select * from ledger.transfer as t where t.id = wanted.id offset 0
-    ) as transfer using (id)"""
+    ) as transfer using (id)"""  # noqa: S608  # constants only
 
 
 def post(book: int, transfers: Sequence[Transfer]) -> Statement[list[Posted]]:
@@ -101,7 +101,7 @@ def open_accounts(
     The flags are the two limits; an account is closed by `close_accounts`.
     """
     ids, units, kinds, flags = zip(*accounts, strict=True) if accounts else ((), (), (), ())
-    if any(flag & ~_LIMITS for flag in flags):
+    if any(flag & ~int(_LIMITS) for flag in flags):
         raise InvalidBatch("an account is opened with no other flags than its limits")
     return Statement(
         "select unnest(ledger.open_accounts(%s, %s, %s, %s, %s))::text",
