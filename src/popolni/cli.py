@@ -88,7 +88,7 @@ def run_verify(args: argparse.Namespace) -> int:
         return verify(url, book=args.book, since=args.since)
 
 
-BENCHES = ("ledger",)
+BENCHES = ("ledger", "codec")
 
 
 def add_bench(subparsers: "Subparsers") -> None:

@@ -39,7 +39,7 @@ START_SECONDS = 600  # recovery after a crash reads up to max_wal_size again
 STOP_SECONDS = 60
 QUIT_SECONDS = 10
 
-SHARED_BUFFERS_MIB_MAX = 256
+SHARED_BUFFERS_MIB_MAX = 2048
 SETTINGS = {
     "cluster_name": "popolni",
     "jit": "off",  # costs more than it gains in short queries

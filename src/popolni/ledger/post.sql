@@ -384,6 +384,7 @@ begin
                 select b.credit_account, 0, b.amount from batch as b
             ) as m
             group by m.account
+            order by m.account  -- neighbours in the index one after the other
         ),
 
         account as materialized (
@@ -485,6 +486,7 @@ begin
             from unnest(p_credit_accounts, p_amounts) as b (account, amount)
         ) as s
         group by s.account
+        order by s.account
     ) as m
     where a.book = p_book and a.id = m.account;
 end;

@@ -102,7 +102,7 @@ create table ledger.account (
     kind smallint not null check (kind > 0),
     flags smallint not null check (flags & ~38 = 0 and flags & 6 <> 6),
     primary key (book, id)
-) with (fillfactor = 60);
+) with (fillfactor = 80);
 
 -- The log. flags: 1 linked, 2 pending, 4 post_pending, 8 void_pending. code 0 is the ledger's
 -- own: the release of a pending transfer whose time ran out. reference is the identifier that
