@@ -6,8 +6,7 @@ and compare all they answer and hold.
 import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hashlib import md5
-from uuid import UUID
+from hashlib import sha256
 
 from popolni.core.outcome import AccountOutcome, Outcome
 from popolni.ledger.model import (
@@ -311,8 +310,7 @@ class Model:
             accounts[p.debit_account].debits_pending -= p.amount
             accounts[p.credit_account].credits_pending -= p.amount
             self.resolved[p.id] = Outcome.PENDING_TRANSFER_EXPIRED
-            name = f"timed out {UUID(bytes=p.id)}".encode()
-            release = release_of(p, md5(name, usedforsecurity=False).digest())
+            release = release_of(p, sha256(p.id).digest()[:16])
             self._append(book, release, at)
 
 

@@ -214,6 +214,20 @@ def test_a_deadlock_with_somebody_else_is_retried(
     assert len(ledger.log(book)) + len(ledger.log(other)) == 60
 
 
+def test_a_transaction_that_is_opened_by_hand_is_not_lost(book: int, ledger: Ledger) -> None:
+    """Without autocommit Django opens transactions by itself; a statement must not end them."""
+    connection.set_autocommit(autocommit=False)
+    try:
+        run(statements.post(book, transfers(book, 1)))
+        run(statements.post(book, transfers(book, 2)))
+        assert ledger.log(book) == []
+        connection.commit()
+    finally:
+        connection.rollback()
+        connection.set_autocommit(autocommit=True)
+    assert len(ledger.log(book)) == 2
+
+
 def test_djangos_own_atomic_works_too(book: int, ledger: Ledger) -> None:
     with django_atomic():
         run(statements.post(book, transfers(book, 1)))

@@ -1,8 +1,7 @@
 """Pending transfers whose time runs out."""
 
 from datetime import UTC, datetime, timedelta
-from hashlib import md5
-from uuid import UUID
+from hashlib import sha256
 
 from popolni.core.outcome import Outcome
 from popolni.ledger.model import Transfer, TransferFlags
@@ -53,6 +52,22 @@ def test_more_are_due_than_one_post_releases(ledger: Ledger) -> None:
     assert held == [1_200, 0, 0, 0]
 
 
+def test_a_refused_post_gets_further_too(ledger: Ledger) -> None:
+    """A thousand that were posted in time come first; behind them is one that holds the money."""
+    book = ledger.new_book(NONE, NONE, NO_OVERDRAFT)
+    early = [pending(book, n, 5) for n in range(1_000)]
+    posts = [
+        Transfer(tid(book, n, "post"), 0, 0, 0, 0, TransferFlags.POST_PENDING, pending_id=row.id)
+        for n, row in enumerate(early)
+    ]
+    funds = Transfer(tid(book, "funds"), 1, 3, 10, 1)
+    held = pending(book, "held", 6)._replace(debit_account=3)
+    ledger.post(book, *early, *posts, funds, held, at=AT)
+    spend = Transfer(tid(book, "spend"), 3, 1, 10, 1)
+    outcomes = [ledger.post(book, spend, at=at(10))[0].outcome for _ in range(2)]
+    assert outcomes == [Outcome.EXCEEDS_CREDITS, Outcome.CREATED]
+
+
 def test_the_ledgers_clock_does_not_run_backwards(ledger: Ledger) -> None:
     book = ledger.new_book(NONE, NONE)
     ledger.post(book, pending(book, 1, 5), at=at(100))
@@ -64,8 +79,7 @@ def test_somebody_has_the_identifier_of_the_release(ledger: Ledger) -> None:
     """It can be worked out from the pending one's, so somebody might take it to block the book."""
     book = ledger.new_book(NONE, NONE)
     held = pending(book, "held", 5)
-    name = f"timed out {UUID(bytes=held.id)}".encode()
-    taken = Transfer(md5(name, usedforsecurity=False).digest(), 1, 2, 1, 1)
+    taken = Transfer(sha256(held.id).digest()[:16], 1, 2, 1, 1)
     ledger.post(book, held, taken, at=AT)
     ledger.post(book, at=at(6))
     assert ledger.account(book, 1).debits_pending == 0

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from popolni.embedded.postgres import running
+from popolni.ledger.verify import verify
 from tests.conftest import migrated_database
 from tests.simulation import auditor, harness
 
@@ -28,8 +29,12 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 def audit(url: str, seed: int, clients: harness.Clients) -> list[str]:
+    """What the auditor and `popolni verify` find."""
     with psycopg.connect(url, autocommit=True) as connection:
-        return auditor.faults(connection, seed, clients.files)
+        lines = auditor.faults(connection, seed, clients.files)
+    report = verify(url, on_fault=lambda fault: lines.append(f"verify: {fault}"))
+    assert report.transfers > 0
+    return lines
 
 
 def test_processes_that_post_the_same_at_once(server_url: str, tmp_path: Path, seed: int) -> None:
@@ -89,3 +94,4 @@ def test_a_ledger_that_forgets_is_caught(server_url: str, tmp_path: Path, seed: 
             clients.stop()
             lines = audit(url, seed, clients)
     assert any("is in the log 2 times" in line for line in lines)
+    assert any(line.startswith("verify: ") and "has the same id" in line for line in lines)

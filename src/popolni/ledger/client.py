@@ -42,7 +42,7 @@ def run(statement: Statement[T], using: str = django.db.DEFAULT_DB_ALIAS) -> T:
     """
     wrapper = django.db.connections[using]
     try:
-        if not wrapper.in_atomic_block:
+        if wrapper.autocommit:  # nothing is open there that this could lose
             wrapper.close_if_unusable_or_obsolete()
         joined = wrapper.in_atomic_block or not wrapper.get_autocommit()  # connects
     except django.db.Error as error:

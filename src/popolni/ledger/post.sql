@@ -323,9 +323,10 @@ begin
         last_seq := last_seq + 1;
         t := p;
         t.seq := last_seq;
-        t.id := md5('timed out ' || p.id)::uuid;
-        while exists (select from ledger.transfer where id = t.id) loop
-            t.id := md5('timed out ' || t.id)::uuid;  -- somebody took it, by chance or on purpose
+        t.id := p.id;
+        loop  -- further than once only if somebody took the identifier, by chance or on purpose
+            t.id := left(encode(sha256(uuid_send(t.id)), 'hex'), 32)::uuid;
+            exit when not exists (select from ledger.transfer where id = t.id);
         end loop;
         t.created_at := p_at;
         t.code := 0;
@@ -667,7 +668,9 @@ begin
         end;
     end loop;
 
-    if v_seq > v_book.last_seq then
+    -- Also where nothing was created but more is due than one post releases: else the next post
+    -- would begin with the same thousand.
+    if v_seq > v_book.last_seq or v_expired_until < v_at then
         update ledger.book
         set last_seq = v_seq, last_at = v_at, expired_until = v_expired_until
         where book = p_book;
