@@ -33,7 +33,7 @@ def commands(page: str) -> list[str]:
 @contextlib.contextmanager
 def running_demo(home: Path, *options: str, end: int = signal.SIGTERM) -> Iterator[str]:
     """`./popolni demo` in a home of its own; what it printed, up to READY."""
-    words = [PROJECT / "popolni", "demo", *options]
+    words = [str(PROJECT / "popolni"), "demo", *options]
     process = subprocess.Popen(words, env=at_home(home), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
