@@ -13,5 +13,8 @@ class Migration(migrations.Migration):
         migrations.RunSQL(
             LEDGER.joinpath("schema.sql").read_text(), reverse_sql="drop schema ledger cascade"
         ),
-        migrations.RunSQL(LEDGER.joinpath("post.sql").read_text(), migrations.RunSQL.noop),
+        *(
+            migrations.RunSQL(LEDGER.joinpath(name).read_text(), migrations.RunSQL.noop)
+            for name in ("accounts.sql", "transfer.sql", "post.sql")
+        ),
     ]
