@@ -1,7 +1,8 @@
 """What no transfer can be is refused before it is sent, by name; nothing is changed."""
 
+import itertools
 import math
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -45,13 +46,19 @@ UNWRITABLE: list[tuple[str, Any]] = [
     ("reference", b"bytes"),
     ("reference", "a\0b"),
     ("reference", "\ud800"),
+    ("reference", "x" * 256),
+    ("reference_at", datetime(2200, 1, 1, tzinfo=UTC)),
+    ("reference_at", datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12)))),
+    ("reference_at", datetime.min.replace(tzinfo=timezone(timedelta(hours=12)))),
+    ("amount", 10**5000),
+    ("id", memoryview(bytes(64)).cast("I")),
     ("reference_at", datetime(2026, 1, 1)),  # noqa: DTZ001  # the case
     ("reference_at", "2026-01-01"),
     ("reference_id", 2**63),
 ]
 
 
-@pytest.mark.parametrize(("field", "value"), UNWRITABLE, ids=lambda value: f"{value!r:.20}")
+@pytest.mark.parametrize(("field", "value"), UNWRITABLE, ids=itertools.count())
 def test_a_value_that_no_transfer_can_have(field: str, value: object) -> None:
     bad = GOOD._replace(**{field: value})  # type: ignore[arg-type]  # the case
     with pytest.raises(InvalidTransfer) as caught:
@@ -97,7 +104,7 @@ def test_the_largest_values_are_kept_exactly(ledger: Ledger) -> None:
         code=2**15 - 1,
         flags=2,
         timeout_s=2**31 - 1,
-        reference="Пополни! 充值 🙂" * 100,
+        reference="Пополни! 充值 🙂" * 17,
         reference_id=-(2**63),
     )
     answer = ledger.post(book, largest)[0]
@@ -234,6 +241,24 @@ def test_arrays_by_hand_that_are_no_batch(
             (book, *arrays.values()),
         )
     assert ledger.log(book) == []
+
+
+def test_arrays_that_are_not_numbered_from_one(ledger: Ledger) -> None:
+    """A slice by number would take others than those that were looked at."""
+    book = ledger.new_book(NONE, NONE)
+    ids = ",".join(tid(book, n).hex() for n in range(6))
+    bad = [f"'[0:5]={{{ids}}}'", *(f"'[0:5]={{{','.join([n] * 6)}}}'" for n in "1251")]
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        ledger.connection.execute(
+            f"select ledger.post({book}, {', '.join(bad)}, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')"  # noqa: S608, E501  # constants
+        )
+    assert ledger.log(book) == []
+
+
+@pytest.mark.parametrize("part", [True, 7.0, None, b"x", Decimal(7)])
+def test_an_identifier_is_made_of_text_and_whole_numbers(part: Any) -> None:
+    with pytest.raises(TypeError):
+        transfer_id("osmp", part)
 
 
 def test_a_time_that_is_none_by_hand(ledger: Ledger) -> None:

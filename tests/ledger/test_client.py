@@ -2,7 +2,8 @@
 is called."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import django.db
 import psycopg
 import pytest
 from django.db import connection, connections
+from django.db.transaction import TransactionManagementError
 from django.db.transaction import atomic as django_atomic
 
 from popolni.core.outcome import Outcome
@@ -226,6 +228,101 @@ def test_a_transaction_that_is_opened_by_hand_is_not_lost(book: int, ledger: Led
         connection.rollback()
         connection.set_autocommit(autocommit=True)
     assert len(ledger.log(book)) == 2
+
+
+def swallow_an_inner_error() -> None:
+    with suppress(ZeroDivisionError), django_atomic(savepoint=False):
+        raise ZeroDivisionError
+
+
+def swallow_a_refused_book() -> None:
+    with suppress(BookNotFound):
+        run(statements.post(999_999_999, transfers(1, 1)))
+
+
+@pytest.mark.parametrize(
+    "swallow", [swallow_an_inner_error, swallow_a_refused_book, lambda: connection.close()]
+)
+def test_a_rollback_is_not_taken_for_success(
+    book: int, ledger: Ledger, swallow: Callable[[], None]
+) -> None:
+    """COMMIT of a transaction that is broken says ROLLBACK, and Django does not look."""
+    with pytest.raises(LedgerUnavailable), atomic():
+        assert outcomes(run(statements.post(book, transfers(book, 1)))) == [CREATED]
+        swallow()
+    assert ledger.log(book) == []
+
+
+def test_no_post_in_a_transaction_that_is_to_be_rolled_back(book: int, ledger: Ledger) -> None:
+    with pytest.raises(TransactionManagementError), atomic():
+        swallow_an_inner_error()
+        run(statements.post(book, transfers(book, 1)))
+    assert ledger.log(book) == []
+
+
+def test_trouble_after_the_commit_is_no_failure(book: int, ledger: Ledger) -> None:
+    with pytest.raises(OutcomeUnknown, match="committed, but then"), atomic():
+        django.db.transaction.on_commit(
+            lambda: run(statements.post(999_999_999, transfers(1, 1))) and None
+        )
+        run(statements.post(book, transfers(book, 1)))
+    assert len(ledger.log(book)) == 1
+
+
+def test_a_client_that_stops_before_its_commit_does_not_keep_the_book(
+    book: int, ledger: Ledger, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as other:
+        Ledger(other).post(book, *transfers(book, 1))
+        waited = ledger.post(book, *transfers(book, 2))  # until the server ends the other session
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            other.execute("select 1")
+        other.close()
+    assert outcomes(waited) == [CREATED]
+    assert len(ledger.log(book)) == 1
+
+
+def test_a_lock_that_is_not_had_in_time_is_a_certain_no(
+    book: int, ledger: Ledger, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as other, connection.cursor() as cursor:
+        Ledger(other).post(book, *transfers(book, 1))
+        cursor.execute("set lock_timeout = '50ms'")
+        with pytest.raises(LedgerUnavailable):
+            run(statements.post(book, transfers(book, 2)))
+        cursor.execute("reset lock_timeout")
+        other.rollback()
+
+
+def test_what_the_server_would_not_sync_is_synced(book: int, database_url: str) -> None:
+    with psycopg.connect(database_url) as other:
+        other.execute("set synchronous_commit = off")
+        Ledger(other).post(book, *transfers(book, 1))
+        assert other.execute("show synchronous_commit").fetchone() == ("on",)
+
+
+def test_two_books_race_for_the_same_identifiers(
+    book: int, ledger: Ledger, database_url: str
+) -> None:
+    """One set-wise, the other in small posts that commit meanwhile: each id has one winner."""
+    other = ledger.new_book(NONE, NONE)
+    rows = transfers(book, *range(600))
+
+    async def scenario() -> tuple[list[Any], list[list[Any]]]:
+        async with AsyncLedger(database_url, connections_max=2) as async_ledger:
+            small = [statements.post(other, rows[n : n + 3]) for n in range(0, 600, 3)]
+
+            async def one_after_the_other() -> list[list[Any]]:
+                return [await async_ledger.run(statement) for statement in small]
+
+            large = async_ledger.run(statements.post(book, rows))
+            return await asyncio.gather(large, one_after_the_other())
+
+    here, there = asyncio.run(scenario())
+    flat = [answer for answers in there for answer in answers]
+    for one, two in zip(here, flat, strict=True):
+        assert {one.outcome, two.outcome} == {CREATED, Outcome.EXISTS_WITH_DIFFERENT_BOOK}
+    assert len(ledger.log(book)) + len(ledger.log(other)) == 600
 
 
 def test_djangos_own_atomic_works_too(book: int, ledger: Ledger) -> None:

@@ -205,6 +205,15 @@ def test_a_refused_identifier_is_not_burned(
     assert outcomes == [Outcome.EXCEEDS_CREDITS, Outcome.CREATED, Outcome.CREATED]
 
 
+def test_a_chain_without_time_outs_is_not_one_with(ledger: Ledger) -> None:
+    """An array that is left out means 0 on both paths."""
+    book = ledger.new_book(NONE, NONE)
+    chain = [BASE._replace(id=tid(book, n), flags=PENDING | (LINKED if n else 0)) for n in (1, 0)]
+    ledger.post(book, chain[0]._replace(timeout_s=5), chain[1])
+    outcomes = [answer.outcome for answer in ledger.post(book, *chain)]
+    assert outcomes == [Outcome.EXISTS_WITH_DIFFERENT_TIMEOUT, Outcome.LINKED_EVENT_FAILED]
+
+
 def test_account_outcomes(ledger: Ledger) -> None:
     book = ledger.new_book(NONE)
     rows = [

@@ -33,7 +33,7 @@ class Clients:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.simulation.client", *words, self.files[number]],
             cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+            env={**os.environ, "PYTHONPATH": f"{PROJECT / 'src'}{os.pathsep}{PROJECT}"},
         )
 
     def check(self) -> None:

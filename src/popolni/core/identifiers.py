@@ -17,12 +17,19 @@ def transfer_id(*parts: str | int) -> bytes:
     `transfer_id("bonus", promotion, book, seq)`.
 
     Each part is written with its type and length, so ("a", "bc") and ("ab", "c"), or 1 and "1",
-    never meet.
+    never meet; and a part of any other type is refused, as the same payment must not get a second
+    identifier from a number that came as 7.0 once.
     """
     if not parts:
         raise ValueError("an identifier needs at least one part")
+    if not all(map(_is_part, parts)):
+        raise TypeError("a part of an identifier is text or a whole number")
     digest = blake2b(digest_size=TRANSFER_ID_BYTES, person=b"popolni.transfer")
     for part in parts:
-        text = str(part).encode()
-        digest.update(b"%c%d:%s" % (b"i" if isinstance(part, int) else b"s", len(text), text))
+        kind, text = (b"i", b"%d" % part) if isinstance(part, int) else (b"s", part.encode())
+        digest.update(b"%c%d:%s" % (kind, len(text), text))
     return digest.digest()
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, str | int) and not isinstance(part, bool)

@@ -43,7 +43,8 @@ ACCOUNTS = [CLEARING, FLOAT, *MONEY, ISSUED, BYTES, USED]
 
 def demo(data: Path | None, *, fresh: bool) -> int:
     """Runs until Ctrl-C or SIGTERM. The exit status."""
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
+        signal.signal(number, _end)
     try:
         with database(data) as url:
             if fresh:

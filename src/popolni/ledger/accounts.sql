@@ -70,6 +70,9 @@ declare
     v_count bigint;
 begin
     perform from ledger.book where book = p_book for update;
+    if not found then
+        raise exception 'book % does not exist', p_book using errcode = 'no_data_found';
+    end if;
     update ledger.account set flags = flags | 32 where book = p_book and id = any(p_ids);
     get diagnostics v_count = row_count;
     return v_count;
@@ -86,6 +89,9 @@ declare
     v_count bigint;
 begin
     perform from ledger.book where book = p_book for update;
+    if not found then
+        raise exception 'book % does not exist', p_book using errcode = 'no_data_found';
+    end if;
     update ledger.account set flags = flags & ~32 where book = p_book and id = any(p_ids);
     get diagnostics v_count = row_count;
     return v_count;

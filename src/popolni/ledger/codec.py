@@ -15,12 +15,13 @@ from typing import Any, NamedTuple, TypeVar
 from popolni.core.identifiers import TRANSFER_ID_BYTES
 from popolni.core.outcome import Outcome
 from popolni.ledger.errors import InvalidBatch, InvalidTransfer
-from popolni.ledger.model import BATCH_MAX, Posted, Transfer
+from popolni.ledger.model import BATCH_MAX, REFERENCE_MAX, Posted, Transfer
 
 _REQUIRED = object()
 _NULL = struct.pack(">i", -1)
 _ID_LENGTH = struct.pack(">i", TRANSFER_ID_BYTES)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 
 
@@ -151,6 +152,8 @@ def _natural(pack: Callable[[int], bytes]) -> Callable[[int], bytes]:
 
 
 def _id(value: bytes) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError
     if len(value) != TRANSFER_ID_BYTES:
         raise ValueError(f"must be {TRANSFER_ID_BYTES} bytes, not {len(value)}")
     return _ID_LENGTH + value
@@ -159,6 +162,8 @@ def _id(value: bytes) -> bytes:
 def _text(value: str) -> bytes:
     if "\0" in value:
         raise ValueError("must not contain a NUL character")
+    if len(value) > REFERENCE_MAX:
+        raise ValueError(f"must not be longer than {REFERENCE_MAX} characters")
     data = value.encode()
     return struct.pack(">i", len(data)) + data
 
@@ -166,6 +171,8 @@ def _text(value: str) -> bytes:
 def _time(value: datetime) -> bytes:
     if value.tzinfo is None:
         raise ValueError("must have a time zone")
+    if not _EARLIEST <= value < _LATEST:  # what every reader of the log can read back
+        raise ValueError("must lie between the years 1900 and 2200")
     return _INT8((value - _EPOCH) // timedelta(microseconds=1))
 
 
@@ -185,7 +192,7 @@ class _Column(NamedTuple):
     omitted: object = _REQUIRED
 
 
-# The fields in the order of `Transfer`, which is that of ledger.post() but for flags.
+# The fields in the order of `Transfer`, which is that of ledger.post().
 _COLUMNS = {
     "id": _Column(UuidArray, _id),
     "debit_account": _Column(Int8Array, _INT8),
@@ -221,7 +228,7 @@ def _blame(transfers: Sequence[Transfer]) -> None:
             try:
                 column.encode(value)
             except (struct.error, OverflowError):
-                reason = f"must be a whole number of its range, not {value!r:.40}"
+                reason = "must be a whole number in its range"
             except ValueError as error:
                 reason = str(error)
             except (AttributeError, TypeError):

@@ -45,7 +45,10 @@ def follow(
 
     The position moves before the effects are written, so that the block may end in a post.
     """
-    with atomic(using), connections[using].cursor() as cursor:
+    wrapper = connections[using]
+    if not (wrapper.in_atomic_block or wrapper.get_autocommit()):
+        raise RuntimeError("follow() commits when it ends: it needs autocommit")
+    with atomic(using), wrapper.cursor() as cursor:
         cursor.execute(_START, (book, reader))
         cursor.execute(_CLAIM, (book, reader))
         claimed = cursor.fetchone()

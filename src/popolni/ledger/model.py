@@ -12,6 +12,9 @@ from popolni.core.outcome import Outcome
 BATCH_MAX = 8_000
 """Most transfers that go in one post."""
 
+REFERENCE_MAX = 255
+"""Most characters of a transfer's reference."""
+
 AMOUNT_MAX = 2**63 - 1
 """Largest amount of one transfer, and of any total of an account."""
 

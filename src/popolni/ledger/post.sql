@@ -4,54 +4,83 @@
 -- any obstacle, whatever their order, is written set-wise.
 
 
--- Releases what the pending transfers hold whose time ran out, at most about 1,000 a call, by
--- a void_pending transfer of the ledger's own: code 0, its id derived from the pending one's.
--- Answers the last seq given and the moment up to which the work is done.
+-- An identifier for the release of a pending transfer, made from its own; a further one where
+-- somebody has taken it, by chance or on purpose.
+create or replace function ledger.release_id(p_id uuid)
+returns uuid
+language plpgsql
+as $$
+begin
+    loop
+        p_id := left(encode(sha256(uuid_send(p_id)), 'hex'), 32)::uuid;
+        exit when not exists (select from ledger.transfer where id = p_id);
+    end loop;
+    return p_id;
+end;
+$$;
+
+
+-- Releases what the pending transfers hold whose time ran out, by a void_pending transfer of the
+-- ledger's own for each: code 0. A call takes the earliest 1,000 that are due, and those that
+-- share the last one's moment (they came in one batch). Answers the last seq given and the moment
+-- up to which the work is done.
 create or replace function ledger.release_expired(
     p_book ledger.book, p_at timestamptz, out last_seq bigint, out expired_until timestamptz
 )
 language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
-    p ledger.transfer;
-    t ledger.transfer;
-    v_due integer := 0;
+    v_due ledger.transfer[];
 begin
-    last_seq := p_book.last_seq;
-    for p in
-        select * from (
-            select * from ledger.transfer
-            where book = p_book.book and expires_at > p_book.expired_until and expires_at <= p_at
-            order by expires_at
-            fetch first 1000 rows with ties
-        ) as due
-        order by expires_at, seq
-    loop
-        v_due := v_due + 1;
-        expired_until := p.expires_at;
-        continue when exists (
-            select from ledger.transfer where book = p.book and pending_id = p.id
-        );
-        last_seq := last_seq + 1;
-        t := p;
-        t.seq := last_seq;
-        t.id := p.id;
-        loop  -- further than once only if somebody took the identifier, by chance or on purpose
-            t.id := left(encode(sha256(uuid_send(t.id)), 'hex'), 32)::uuid;
-            exit when not exists (select from ledger.transfer where id = t.id);
-        end loop;
-        t.created_at := p_at;
-        t.code := 0;
-        t.flags := 8;
-        t.pending_id := p.id;
-        t.expires_at := null;
-        insert into ledger.transfer select t.*;
-        perform ledger.move(p.book, p.debit_account, 0, 0, -p.amount, 0);
-        perform ledger.move(p.book, p.credit_account, 0, 0, 0, -p.amount);
-    end loop;
-    if v_due < 1000 then
-        expired_until := p_at;
+    select
+        array_agg(d order by d.expires_at, d.seq) filter (where r.seq is null),
+        case when count(*) < 1000 then p_at else max(d.expires_at) end
+    into v_due, expired_until
+    from (
+        select * from ledger.transfer
+        where book = p_book.book and expires_at > p_book.expired_until and expires_at <= p_at
+        order by expires_at
+        fetch first 1000 rows with ties
+    ) as d
+    left join ledger.transfer as r on r.book = d.book and r.pending_id = d.id;
+    last_seq := p_book.last_seq + coalesce(cardinality(v_due), 0);
+    if v_due is null then
+        return;
     end if;
+
+    insert into ledger.transfer (
+        seq, id, debit_account, credit_account, amount, created_at, book, code, flags, pending_id,
+        reference_at, reference_id, reference
+    )
+    select
+        p_book.last_seq + d.i, ledger.release_id(d.id), d.debit_account, d.credit_account, d.amount,
+        p_at, d.book, 0, 8, d.id, d.reference_at, d.reference_id, d.reference
+    from unnest(v_due) with ordinality as d (
+        seq, id, debit_account, credit_account, amount, created_at, book, code, flags, pending_id,
+        expires_at, reference_at, reference_id, reference, i
+    );
+
+    update ledger.account as a
+    set
+        debits_pending = a.debits_pending - m.debits,
+        credits_pending = a.credits_pending - m.credits
+    from (
+        select
+            s.account,
+            sum(s.debit)::bigint as debits,
+            sum(s.credit)::bigint as credits
+        from (
+            select d.debit_account as account, d.amount as debit, 0 as credit
+            from unnest(v_due) as d
+            union all
+            select d.credit_account, 0, d.amount from unnest(v_due) as d
+        ) as s
+        group by s.account
+    ) as m
+    where a.book = p_book.book and a.id = m.account;
 end;
 $$;
 
@@ -129,8 +158,8 @@ begin
         )
 
         select array_agg(
-            coalesce(b.flags, 0) = 0
-            and coalesce(b.timeout_s, 0) = 0
+            b.flags = 0
+            and b.timeout_s = 0
             and b.pending_id is null
             and b.code > 0
             and b.amount > 0
@@ -232,7 +261,14 @@ begin
         coalesce(nullif(cardinality(p_references), 0), c_count),
         coalesce(nullif(cardinality(p_reference_ats), 0), c_count),
         coalesce(nullif(cardinality(p_reference_ids), 0), c_count)
-    ]) is not true then
+    ]) is not true
+        or '[1:' || c_count || ']' <> any(array[  -- numbered from 1, and in one dimension
+            array_dims(p_ids), array_dims(p_debit_accounts), array_dims(p_credit_accounts),
+            array_dims(p_amounts), array_dims(p_codes), array_dims(p_flags),
+            array_dims(p_timeouts_s), array_dims(p_pending_ids), array_dims(p_references),
+            array_dims(p_reference_ats), array_dims(p_reference_ids)
+        ])
+    then
         raise exception 'a batch needs one element for each transfer in each of its arrays'
         using errcode = 'invalid_parameter_value';
     elsif array_position(p_ids, null) is not null
@@ -247,6 +283,14 @@ begin
         using errcode = 'invalid_parameter_value';
     elsif 0 > any(p_amounts) or 0 > any(p_codes) or 0 > any(p_flags) or 0 > any(p_timeouts_s) then
         raise exception 'amount, code, flags and time-out of a transfer are not negative'
+        using errcode = 'invalid_parameter_value';
+    elsif '1900-01-01 00:00:00+00' > any(p_reference_ats)
+        or '2200-01-01 00:00:00+00' <= any(p_reference_ats)
+    then
+        raise exception 'a transfer''s reference_at lies between the years 1900 and 2200'
+        using errcode = 'invalid_parameter_value';
+    elsif 255 < any(select length(r) from unnest(p_references) as r) then
+        raise exception 'a transfer''s reference has at most 255 characters'
         using errcode = 'invalid_parameter_value';
     end if;
 end;
@@ -279,8 +323,8 @@ language plpgsql
 as $$
 declare
     c_count constant integer := cardinality(p_ids);
-    -- Below this, looking first whether all is plain costs more than going one by one.
-    c_set_wise_from constant integer := 6;
+    -- Below six, looking first whether all is plain costs more than going one by one.
+    v_set_wise boolean := c_count >= 6;
     v_book ledger.book;
     v_at timestamptz;
     v_seq bigint;
@@ -295,10 +339,23 @@ begin
         p_ids, p_debit_accounts, p_credit_accounts, p_amounts, p_codes, p_flags,
         p_timeouts_s, p_pending_ids, p_references, p_reference_ats, p_reference_ids
     );
-    if not isfinite(p_at) then
+    if p_at < '1900-01-01 00:00:00+00' or p_at >= '2200-01-01 00:00:00+00' then
         raise exception 'a post happens at a moment, not at %', p_at
         using errcode = 'invalid_parameter_value';
     end if;
+    if cardinality(p_flags) = 0 then
+        p_flags := array_fill(0::smallint, array[c_count]);
+    end if;
+    if cardinality(p_timeouts_s) = 0 then
+        p_timeouts_s := array_fill(0, array[c_count]);
+    end if;
+    -- An answer means that it is on disk, whatever the server's own setting is.
+    if current_setting('synchronous_commit') = 'off' then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+    -- A client that is gone between its post and its COMMIT must not keep the book.
+    perform set_config('idle_in_transaction_session_timeout', '5s', true);
+
     select * into v_book from ledger.book where book = p_book for update;
     if not found then
         raise exception 'book % does not exist', p_book using errcode = 'no_data_found';
@@ -306,14 +363,14 @@ begin
     v_at := greatest(coalesce(p_at, clock_timestamp()), v_book.last_at);
 
     -- A post to another book may bring one of these identifiers at the same moment. If it
-    -- commits first, the insert fails on the unique key, and a second look finds the other.
-    for v_try in 1..3 loop
+    -- commits first, writing set-wise fails on the unique key; one by one, each gets its answer.
+    loop
         begin
             select r.last_seq, r.expired_until into v_seq, v_expired_until
             from ledger.release_expired(v_book, v_at) as r;
             outcomes := array_fill('created'::ledger.outcome, array[c_count]);
             seqs := array_fill(null::bigint, array[c_count]);
-            if c_count >= c_set_wise_from then
+            if v_set_wise then
                 v_plain := ledger.surely_created(
                     p_book, p_ids, p_debit_accounts, p_credit_accounts,
                     p_amounts, p_codes, p_flags, p_timeouts_s, p_pending_ids
@@ -324,7 +381,7 @@ begin
             if false = any(v_plain) then
                 select array_agg(row(
                     0, b.id, b.debit_account, b.credit_account, b.amount, v_at, p_book, b.code,
-                    coalesce(b.flags, 0), b.pending_id, null,
+                    b.flags, b.pending_id, null,
                     b.reference_at, b.reference_id, b.reference
                 )::ledger.transfer order by b.i) into v_batch
                 from unnest(
@@ -351,7 +408,7 @@ begin
                 elsif v_batch[i].flags & 1 = 0 then
                     t := v_batch[i];
                     t.seq := v_seq + 1;
-                    outcomes[i] := ledger.post_one(t, coalesce(p_timeouts_s[i], 0));
+                    outcomes[i] := ledger.post_one(t, p_timeouts_s[i]);
                 else  -- i to j: a chain
                     loop
                         v_batch[j].seq := v_seq + 1 + j - i;
@@ -374,9 +431,10 @@ begin
             end loop;
             exit;
         exception when unique_violation then
-            if v_try = 3 then
+            if not v_set_wise then
                 raise;
             end if;
+            v_set_wise := false;
         end;
     end loop;
 

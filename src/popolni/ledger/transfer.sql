@@ -16,7 +16,7 @@ declare
     e ledger.transfer;  -- what exists under this id
     p ledger.transfer;  -- the pending transfer that it posts or voids
 begin
-    select * into strict e from ledger.transfer where id = t.id;
+    select * into e from ledger.transfer where id = t.id;
     if e.book <> t.book then
         return 'exists_with_different_book';
     elsif e.flags <> t.flags then
@@ -27,7 +27,7 @@ begin
         return 'exists_with_different_timeout';
     end if;
     if t.flags & 12 <> 0 then  -- posts or voids: what was left out came from the pending one
-        select * into strict p from ledger.transfer where book = t.book and id = t.pending_id;
+        select * into p from ledger.transfer where book = t.book and id = t.pending_id;
         t.debit_account := coalesce(nullif(t.debit_account, 0), p.debit_account);
         t.credit_account := coalesce(nullif(t.credit_account, 0), p.credit_account);
         t.amount := coalesce(nullif(t.amount, 0), p.amount);
@@ -73,8 +73,8 @@ end;
 $$;
 
 
--- Posts or voids a pending transfer; the id of `t` is new. Its code 0 means "as the pending
--- one" for a caller, and the ledger's own release when the time ran out (`p_timed_out`).
+-- Posts or voids a pending transfer; the id of `t` is new. What is 0 or null in it is taken from
+-- the pending one.
 create or replace function ledger.resolve_one(t ledger.transfer, p_timeout_s integer)
 returns ledger.outcome
 language plpgsql
@@ -145,7 +145,10 @@ begin
     t.reference := coalesce(t.reference, p.reference);
     t.reference_at := coalesce(t.reference_at, p.reference_at);
     t.reference_id := coalesce(t.reference_id, p.reference_id);
-    insert into ledger.transfer select t.*;
+    insert into ledger.transfer select t.* on conflict (id) do nothing;
+    if not found then  -- a post to another book brought it at the same moment, and was first
+        return ledger.compare(t, p_timeout_s);
+    end if;
     v_posted := case when t.flags & 4 <> 0 then t.amount else 0 end;
     perform ledger.move(t.book, t.debit_account, v_posted, 0, -p.amount, 0);
     perform ledger.move(t.book, t.credit_account, 0, v_posted, 0, -p.amount);
@@ -229,7 +232,10 @@ begin
     if p_timeout_s > 0 then
         t.expires_at := t.created_at + make_interval(secs => p_timeout_s);
     end if;
-    insert into ledger.transfer select t.*;
+    insert into ledger.transfer select t.* on conflict (id) do nothing;
+    if not found then  -- a post to another book brought it at the same moment, and was first
+        return ledger.compare(t, p_timeout_s);
+    end if;
     if t.flags & 2 <> 0 then
         perform ledger.move(t.book, t.debit_account, 0, 0, t.amount, 0);
         perform ledger.move(t.book, t.credit_account, 0, 0, 0, t.amount);

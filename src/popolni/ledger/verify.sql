@@ -462,6 +462,10 @@ from (
                 when a.flags & ~38 <> 0 or a.flags & 6 = 6 then concat('flags are ', a.flags)
             end,
             case
+                when a.kind <> chart.code or told.code <> coalesce(chart.code, 0) then
+                    concat('kind is ', a.kind, ', which its id does not say')
+            end,
+            case
                 when a.unit <> chart.unit then
                     concat('unit is ', a.unit, ', by the chart of accounts ', chart.unit)
             end,
@@ -476,7 +480,8 @@ from (
         from ledger.account
         where book = %(book)s
     ) as a on m.id = a.id
-    left join chart on a.kind = chart.code and a.id / %(subjects)s = chart.code
+    left join chart on a.id / %(subjects)s = chart.code
+    left join chart as told on a.kind = told.code
     where %(after)s < 0 or m.last_seq > %(after)s
 ) as f
 where f.what <> '';
