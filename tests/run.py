@@ -76,6 +76,16 @@ def choose(parts: Sequence[str]) -> tuple[list[str], list[str]]:
     return steps, given
 
 
+def run_command(command: Command, environment: dict[str, str]) -> int:
+    """Run to the end; Ctrl-C reaches the command too, which is given the time to clean up."""
+    with subprocess.Popen(command, cwd=PROJECT, env=environment) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+
+
 def run_step(name: str, commands: list[Command]) -> tuple[bool, str]:
     """Run all of a step's commands; return whether it passed, and a line on how it ended."""
     print(f"\n== {name}", flush=True)
@@ -84,10 +94,7 @@ def run_step(name: str, commands: list[Command]) -> tuple[bool, str]:
     start = time.monotonic()
     # Ours first: the same modules, whether the launcher or a person's own Python runs this.
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
-    statuses = [
-        subprocess.run(command, cwd=PROJECT, env=environment, check=False).returncode
-        for command in commands
-    ]
+    statuses = [run_command(command, environment) for command in commands]
     passed = not any(statuses)
     word = "ok" if passed else "FAILED"
     if name == PYTEST and NO_TESTS_RAN in statuses:

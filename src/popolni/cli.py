@@ -7,11 +7,13 @@ A command is a pair of functions: ``add_NAME`` declares it, and is listed in ``C
 
 import argparse
 import difflib
+import errno
+import io
 import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from popolni import __version__
 from popolni.core.errors import UserError
@@ -19,10 +21,22 @@ from popolni.core.errors import UserError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction["Parser"]
 
 INTERRUPTED = 128 + 2  # what a shell reports for a program that SIGINT ended
 BROKEN_PIPE = 128 + 13
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a mistake in one line, and takes no half of an option's name for the whole."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """One line, and where to look."""
+        raise UserError(f"{message} (see {self.prog} --help)")
+
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -81,28 +95,39 @@ def add_verify(subparsers: "Subparsers") -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Verify, and print what was found."""
-    from popolni.embedded.database import database
+    from popolni.embedded.database import VARIABLE, database
+    from popolni.embedded.postgres import default_data
     from popolni.ledger.verify import main as verify
 
-    with database(args.data) as url:
+    data = args.data or default_data().expanduser()
+    if not os.environ.get(VARIABLE) and not (data / "postgres").exists():
+        raise UserError(f"there is no ledger in {data} yet: ./popolni demo makes one")
+    with database(data) as url:
         return verify(url, book=args.book, since=args.since)
 
 
-BENCHES = ("ledger", "codec")
+BENCHES = {
+    "ledger": "transfers a second, beside pgbench's TPC-B on the same server",
+    "codec": "what writing a batch down costs, beside the driver's own way",
+}
 
 
 def add_bench(subparsers: "Subparsers") -> None:
     """Declare ``popolni bench``."""
-    parser = subparsers.add_parser("bench", help="measure, beside pgbench on the same server")
-    parser.add_argument("what", choices=BENCHES)
-    add_data(parser, "; without it, a folder of its own that is removed again")
-    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="OPTION")
-    parser.set_defaults(run=run_bench)
+    parser = subparsers.add_parser("bench", help="measure, beside something well known")
+    benches = parser.add_subparsers(metavar="WHAT", required=True, dest="what")
+    for name, text in BENCHES.items():
+        bench = benches.add_parser(name, help=text)
+        bench.set_defaults(run=run_bench, options=())
+        if name == "ledger":
+            add_data(bench, "; without it, a folder of its own that is removed again")
+            bench.add_argument("--json", action="store_true", help="one JSON object")
+            bench.add_argument("--seconds", type=float, default=5, help="for each run (5)")
+            bench.add_argument("--large", type=int, default=5_000_000, help="accounts (5000000)")
 
 
 def run_bench(args: argparse.Namespace) -> int:
     """Run a benchmark, which lies beside the source."""
-    import subprocess
     import tempfile
 
     from popolni.embedded.database import database
@@ -110,19 +135,42 @@ def run_bench(args: argparse.Namespace) -> int:
     program = PROJECT / "bench" / f"{args.what}.py"
     if not program.is_file():
         raise UserError(f"the benchmarks are not here: {program} is missing")
+    if args.what == "codec":
+        return run_program([sys.executable, str(program)], {})
+    if args.seconds <= 0 or args.large < 4:
+        raise UserError("--seconds is more than 0 and --large at least 4")
+    command = [sys.executable, str(program), "--seconds", str(args.seconds)]
+    command += ["--large", str(args.large), *(["--json"] if args.json else [])]
     with (
         tempfile.TemporaryDirectory(prefix="popolni-bench-") as own,
         database(args.data or Path(own) / "data") as url,
     ):
-        environment = {**os.environ, "POPOLNI_DATABASE_URL": url}
-        command = [sys.executable, str(program), *args.options]
-        return subprocess.run(command, env=environment, check=False).returncode
+        return run_program(command, {"POPOLNI_DATABASE_URL": url})
+
+
+def run_program(command: list[str], environment: dict[str, str]) -> int:
+    """Run a program to its end; Ctrl-C reaches it too, and it is given the time to clean up."""
+    import subprocess
+
+    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 def add_data(parser: argparse.ArgumentParser, otherwise: str = "") -> None:
     """Declare ``--data``, for what needs the database."""
     own = "a folder for the embedded PostgreSQL (POPOLNI_DATABASE_URL, where set, goes first)"
-    parser.add_argument("--data", type=Path, metavar="DIR", help=own + otherwise)
+    parser.add_argument("--data", type=read_folder, metavar="DIR", help=own + otherwise)
+
+
+def read_folder(text: str) -> Path:
+    """Read a folder's name; an empty one is a variable that was not set, not this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a folder is missing")
+    return Path(text)
 
 
 def read_date(text: str) -> "datetime":
@@ -143,6 +191,7 @@ COMMANDS = (add_demo, add_verify, add_bench, add_test)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; what goes wrong is one line for a person."""
+    prepare_output()
     try:
         try:
             return run(sys.argv[1:] if argv is None else argv)
@@ -153,18 +202,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno != errno.ENOSPC:
+            raise
         # Python flushes once more at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
 
 
+def prepare_output() -> None:
+    """Whatever the terminal is, no letter of ours and no closed stream is an error."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as we run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def run(argv: Sequence[str]) -> int:
     """Read the command line and run the command that it names."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="popolni",
         description="Money handed over anywhere becomes balance on a prepaid number.",
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"popolni {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")

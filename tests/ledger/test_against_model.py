@@ -112,6 +112,7 @@ class Machine(RuleBasedStateMachine):
         if data.draw(st.integers(0, 5)) == 0:
             batch = data.draw(st.permutations(batch))
         if data.draw(st.integers(0, 3)) == 0:
+            default: dict[str, Any]
             default = data.draw(st.sampled_from([{"timeout_s": 0}, {"flags": 0}, {"code": 1}]))
             batch = [transfer._replace(**default) for transfer in batch]
         if data.draw(st.integers(0, 5)) == 0:

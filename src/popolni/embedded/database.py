@@ -36,6 +36,11 @@ def database(data: Path | None) -> Iterator[str]:
 def check_server(url: str) -> None:
     """Refuse a server that cannot be reached or is too old."""
     parameters = _parameters(url)
+    if not parameters.get("dbname"):
+        raise UserError(
+            f"{VARIABLE} names no database: it ends with one, such as "
+            "postgresql://user:password@host:5432/database"
+        )
     timeout = parameters.get("connect_timeout") or os.environ.get("PGCONNECT_TIMEOUT")
     try:
         with psycopg.connect(url, connect_timeout=int(timeout or CONNECT_SECONDS)) as connection:

@@ -62,7 +62,10 @@ def _as_other_user(owner_id: int | None, name: str) -> Iterator[Identity]:
     except KeyError:
         return
     ids = ("--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups")
-    for passage in PASSAGES:
+    # Whoever owns a database says in its settings what PostgreSQL runs: somebody else's must not
+    # get any power of root's.
+    is_ours = owner_id is None or user.pw_name == name
+    for passage in PASSAGES if is_ours else PASSAGES[:1]:
         powers = (f"--inh-caps=-all{passage}", f"--ambient-caps=-all{passage}")
         command = ("setpriv", *ids, *powers, *STOP_WITH_PARENT, "--")
         yield Identity(user.pw_uid, user.pw_gid, command)

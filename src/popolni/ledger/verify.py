@@ -132,7 +132,7 @@ def _snapshot(url: str) -> Iterator[psycopg.Connection]:
             if connection.execute("select to_regclass('ledger.transfer')").fetchone() == (None,):
                 raise UserError(
                     f"database {connection.info.dbname} holds no ledger yet:"
-                    " `popolni demo` and `popolni serve` make one"
+                    " `popolni demo` makes one"
                 )
             yield connection
     except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as error:
