@@ -75,6 +75,7 @@ SABOTAGE = [
     ("elsif exists (select from ledger.transfer where id = t.id) then", "elsif false then"),
     ("and (select e.seq from ledger.transfer as e where e.id = b.id) is null", ""),
     ("and n.times = 1", ""),
+    (" on conflict (id) do nothing;", ";"),
 ]
 
 
@@ -83,7 +84,7 @@ def test_a_ledger_that_forgets_is_caught(server_url: str, tmp_path: Path, seed: 
     rooms = [files("popolni.ledger").joinpath(name) for name in ("transfer.sql", "post.sql")]
     broken = "".join(room.read_text() for room in rooms)
     for rule, without in SABOTAGE:
-        assert broken.count(rule) == 1
+        assert rule in broken
         broken = broken.replace(rule, without)
     with migrated_database(server_url) as url:
         with psycopg.connect(url, autocommit=True) as connection:

@@ -11,6 +11,7 @@ language plpgsql
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_created bigint[];

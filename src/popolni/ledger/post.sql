@@ -320,6 +320,9 @@ create or replace function ledger.post(
     out seqs bigint[]
 )
 language plpgsql
+-- Before PostgreSQL 18 a plan that had to use what is switched off looks so dear that it would be
+-- compiled, for a second each.
+set jit = off
 as $$
 declare
     c_count constant integer := cardinality(p_ids);
