@@ -344,8 +344,10 @@ def test_for_root_as_another_user(new_data: Path) -> None:
         assert new_data.stat().st_uid == 0
         for victim in (psutil.Process(process.pid), keepers(new_data)[0]):
             kill(victim)
-    # The database's owner decides, unasked.
-    with running(new_data) as url:
+    # Its settings say what PostgreSQL runs, so unasked it gets no power to pass where it may not.
+    with pytest.raises(UserError, match="start Popolni as another user"), running(new_data):
+        pass
+    with running(new_data, server_user="nobody") as url:
         assert server(new_data).uids().real == NOBODY
         assert rows(url, "TABLE kept") == [(7,)]
         kill(server(new_data))
