@@ -2,7 +2,7 @@
 
 PostgreSQL's binary array: dimensions (1), whether there are nulls, the element type, the count,
 the lower bound (1), then length and bytes of each element; a length of -1 is null. Written
-here because the driver's general way costs several times as much a transfer, on the hottest
+here because the driver's general way costs nearly three times as much a transfer, on the hottest
 path there is (docs/decisions/binary-arrays.md has the figures).
 """
 
