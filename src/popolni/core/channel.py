@@ -1,0 +1,14 @@
+"""Where money is handed over."""
+
+from enum import StrEnum
+
+
+class Channel(StrEnum):
+    """A way for a top-up to come in."""
+
+    COUNTER = "counter"
+    WEB = "web"
+    TILL = "till"
+    KIOSK = "kiosk"
+    OSMP = "osmp"
+    API = "api"
