@@ -24,11 +24,11 @@ from random import Random
 from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from popolni.core.identifiers import transfer_id
 from popolni.embedded.postgres import binary
+from popolni.embedded.scratch import migrated_scratch_database, scratch_database
 from popolni.ledger import statements
 from popolni.ledger.client import register_arrays
 from popolni.ledger.model import AccountFlags, Transfer, Unit
@@ -74,7 +74,11 @@ def bench(server: str, seconds: float, large: int) -> dict[str, Any]:
     """All runs. `per_s` is the slowest of batch 1000 on the small table, `ratio` it over TPC-B."""
     tpcb: list[float] = []
     results: list[Result] = []
-    with database(server) as tpcb_url, ledger(server, SMALL) as small, ledger(server, large) as big:
+    with (
+        scratch_database(server) as tpcb_url,
+        ledger(server, SMALL) as small,
+        ledger(server, large) as big,
+    ):
         pgbench("-i", "-q", "-s", str(TPCB_SCALE), url=tpcb_url)
         tpcb.append(tpcb_per_s(tpcb_url, seconds))
         for spread, connections in product(("hot", "spread"), CONNECTIONS):
@@ -124,25 +128,9 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 @contextmanager
-def database(server: str) -> Iterator[str]:
-    """A database of its own; its URL."""
-    name = sql.Identifier(f"popolni_bench_{time.time_ns()}")
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(name))
-    try:
-        yield make_conninfo(server, dbname=name.as_string().strip('"'))
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(sql.SQL("drop database {} with (force)").format(name))
-
-
-@contextmanager
 def ledger(server: str, accounts: int) -> Iterator[str]:
     """A migrated database with one book of free accounts."""
-    with database(server) as url:
-        settings = {"DJANGO_SETTINGS_MODULE": "popolni.settings", "POPOLNI_DATABASE_URL": url}
-        command = [sys.executable, "-m", "django", "migrate", "--verbosity=0"]
-        subprocess.run(command, env={**os.environ, **settings}, check=True)
+    with migrated_scratch_database(server) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             register_arrays(connection)
             execute(connection, statements.open_book(BOOK, "RUB"))

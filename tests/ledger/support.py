@@ -1,7 +1,6 @@
 """What the ledger's tests share: running statements on a plain connection, books of their own."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from typing import Any, TypeVar
@@ -60,9 +59,4 @@ def post_at(
     book: int, transfers: Sequence[Transfer], at: datetime | None
 ) -> Statement[list[Posted]]:
     """A post at a given time by the ledger's clock."""
-    statement = statements.post(book, transfers)
-    return replace(
-        statement,
-        sql=statement.sql.removesuffix(")") + ", %s)",
-        arguments=(*statement.arguments, at),
-    )
+    return statements.post(book, transfers, at=at)

@@ -28,7 +28,7 @@ def test_whose_money_may_not_run_out() -> None:
     account = Kind.AGENT_FLOAT.account(7)
     assert account.flags is AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS
     assert (account.unit, account.kind) == (Unit.MONEY, 201)
-    assert Kind.ALLOWANCE_BYTES.account(1).unit is Unit.BYTE
+    assert Kind.PLAN_BYTES.account(79160000001).unit is Unit.BYTE
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,9 @@ def test_what_can_be_read(book: int) -> None:
     assert found == {second.id: (book, log[1]), first.id: (book, log[0])}
     accounts = run(statements.read_accounts(book, [1, 2, 99]))
     assert set(accounts) == {1, 2}
+    of_books = run(statements.read_accounts_of_books([(book, 2), (book, 99), (book + 1, 1)]))
+    assert of_books == {(book, 2): accounts[2]}
+    assert run(statements.read_accounts_of_books([])) == {}
 
 
 def test_a_book_that_does_not_exist() -> None:

@@ -92,3 +92,27 @@ def test_only_one_worker_has_a_readers_turn(ledger: Ledger) -> None:
             assert pool.submit(other).result() == []
     with follow("bonus", book, limit=10) as entries:
         assert entries == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_an_accounts_own_log_is_paged_from_the_newest(ledger: Ledger, limit: int) -> None:
+    book = ledger.new_book(NONE, NONE, NONE)
+    sides = [(1, 2), (2, 3), (3, 2), (1, 3), (2, 1), (3, 1)]
+    ledger.post(book, *(Transfer(tid(book, n), *side, 5, 1) for n, side in enumerate(sides)))
+    read: list[LogEntry] = []
+    while page := ledger.run(
+        statements.read_account_log(book, 2, read[-1].seq if read else None, limit)
+    ):
+        assert len(page) <= limit
+        read += page
+    assert [(e.debit_account, e.credit_account) for e in read] == [(2, 1), (3, 2), (2, 3), (1, 2)]
+    assert read == [entry for entry in reversed(ledger.log(book)) if 2 in entry[2:4]]
+
+
+def test_the_log_of_several_accounts_has_each_entry_once(ledger: Ledger) -> None:
+    book = ledger.new_book(NONE, NONE, NONE, NONE)
+    sides = [(1, 2), (3, 4), (2, 3), (4, 1), (1, 3)]
+    ledger.post(book, *(Transfer(tid(book, n), *side, 5, 1) for n, side in enumerate(sides)))
+    log = ledger.run(statements.read_log_of_accounts(book, [1, 2], None, 3))
+    assert seqs(log) == [5, 4, 3]
+    assert seqs(ledger.run(statements.read_log_of_accounts(book, [1, 2], 3, 3))) == [1]

@@ -32,7 +32,7 @@ POST, VOID = TransferFlags.POST_PENDING, TransferFlags.VOID_PENDING
 FLOAT = Kind.AGENT_FLOAT.account(7)
 ANNA = Kind.SUBSCRIBER_MONEY.account(79160000001)
 BORIS = Kind.SUBSCRIBER_MONEY.account(79160000002)
-BYTES = Kind.ALLOWANCE_BYTES.account(5)
+BYTES = Kind.PLAN_BYTES.account(79160000001)
 ISSUED = Kind.ISSUED_BYTES.account()
 REVENUE = Kind.OPERATOR_REVENUE.account()
 SUSPENSE = Kind.SUSPENSE_MONEY.account()
@@ -46,7 +46,7 @@ def after(seconds: int) -> datetime:
 
 def transfer(debit: int, credit: int, amount: int, flags: int = 0, timeout_s: int = 0) -> Transfer:
     id_ = transfer_id("verify", next(_numbers))
-    return Transfer(id_, debit, credit, amount, Code.TOP_UP, flags, timeout_s)
+    return Transfer(id_, debit, credit, amount, Code.TOP_UP_OSMP, flags, timeout_s)
 
 
 def resolve(pending: Transfer, flags: int, amount: int = 0) -> Transfer:
@@ -352,8 +352,8 @@ CASES = [
             "ledger.book set last_seq = 14 where book = 1; delete from ledger.position"
         ),
         [
-            ("book 1, allowance_bytes of allowance 5: credits_posted is 9, its transfers make 0"),
             "book 1, issued_bytes: debits_posted is 9, its transfers make 0",
+            ("book 1, plan_bytes of number 79160000001: credits_posted is 9, its transfers make 0"),
             (
                 "book 1, transfer 4: it was not posted together with transfer 3, which is"
                 " linked to the next"
@@ -451,7 +451,7 @@ CASES = [
         "other code than pending",
         "update ledger.transfer set code = 2 where book = 1 and seq = 6",
         [
-            "book 1, transfer 6: code is 2, of pending transfer 5 1",
+            "book 1, transfer 6: code is 2, of pending transfer 5 15",
         ],
     ),
     Case(

@@ -7,6 +7,7 @@ no look-up stands between a number and its money: that of 79160000001 is 1010000
 from enum import Enum, IntEnum
 from typing import NamedTuple, Self
 
+from popolni.core.channel import Channel
 from popolni.ledger.model import AccountFlags, Unit
 
 SUBJECT_MAX = 10**15 - 1
@@ -42,15 +43,21 @@ class Kind(Enum):
 
     # fmt: off
     SUBSCRIBER_MONEY   = _Row(101, Unit.MONEY,   "number",    _NOT_OVERDRAWN)
-    ALLOWANCE_BYTES    = _Row(111, Unit.BYTE,    "allowance", _NOT_OVERDRAWN)
-    ALLOWANCE_SECONDS  = _Row(112, Unit.SECOND,  "allowance", _NOT_OVERDRAWN)
-    ALLOWANCE_MESSAGES = _Row(113, Unit.MESSAGE, "allowance", _NOT_OVERDRAWN)
+    PLAN_BYTES         = _Row(111, Unit.BYTE,    "number",    _NOT_OVERDRAWN)
+    PLAN_SECONDS       = _Row(112, Unit.SECOND,  "number",    _NOT_OVERDRAWN)
+    PLAN_MESSAGES      = _Row(113, Unit.MESSAGE, "number",    _NOT_OVERDRAWN)
+    BONUS_BYTES        = _Row(121, Unit.BYTE,    "allowance", _NOT_OVERDRAWN)
+    BONUS_SECONDS      = _Row(122, Unit.SECOND,  "allowance", _NOT_OVERDRAWN)
+    BONUS_MESSAGES     = _Row(123, Unit.MESSAGE, "allowance", _NOT_OVERDRAWN)
 
     AGENT_FLOAT        = _Row(201, Unit.MONEY,   "agent",     _NOT_OVERDRAWN)
     TILL_DRAWER        = _Row(202, Unit.MONEY,   "drawer",    _NOT_OVERPAID)
     PAYMENT_CLEARING   = _Row(203, Unit.MONEY,   "provider",  _OPEN)
+    BANK               = _Row(204, Unit.MONEY,   None,        _OPEN)
 
     OPERATOR_REVENUE   = _Row(301, Unit.MONEY,   None,        _OPEN)
+    CORRECTIONS        = _Row(302, Unit.MONEY,   None,        _OPEN)
+    OPENING_BALANCES   = _Row(303, Unit.MONEY,   None,        _OPEN)
     PROMOTION_MONEY    = _Row(311, Unit.MONEY,   "promotion", _NOT_OVERDRAWN)
     PROMOTION_BYTES    = _Row(312, Unit.BYTE,    "promotion", _NOT_OVERDRAWN)
     PROMOTION_SECONDS  = _Row(313, Unit.SECOND,  "promotion", _NOT_OVERDRAWN)
@@ -96,10 +103,42 @@ def describe(account_id: int) -> str:
     return name if kind.value.subject is None else f"{name} of {kind.value.subject} {subject}"
 
 
+BOOK_ACCOUNTS = [kind.account() for kind in Kind if kind.value.subject is None]
+"""What every book has from its first day."""
+
+
 class Code(IntEnum):
     """What a transfer is. 0 is the ledger's own: the release of a timed-out pending transfer."""
 
-    TOP_UP = 1
     FLOAT_FUNDING = 2
     ALLOWANCE_GRANT = 3
     USAGE = 4
+    FLOAT_WITHDRAWAL = 5
+    BALANCE_CREDIT = 6
+    BALANCE_DEBIT = 7
+    BUDGET_FUNDING = 8
+    BUDGET_WITHDRAWAL = 9
+
+    TOP_UP_COUNTER = 11
+    TOP_UP_WEB = 12
+    TOP_UP_TILL = 13
+    TOP_UP_KIOSK = 14
+    TOP_UP_OSMP = 15
+    TOP_UP_API = 16
+
+    OPENING_BALANCE = 21
+    PLAN_CHARGE = 22
+    USAGE_CHARGE = 23
+    ALLOWANCE_EXPIRY = 24
+    BONUS = 25
+
+
+TOP_UPS = {
+    Channel.COUNTER: Code.TOP_UP_COUNTER,
+    Channel.WEB: Code.TOP_UP_WEB,
+    Channel.TILL: Code.TOP_UP_TILL,
+    Channel.KIOSK: Code.TOP_UP_KIOSK,
+    Channel.OSMP: Code.TOP_UP_OSMP,
+    Channel.API: Code.TOP_UP_API,
+}
+"""A top-up's code says its channel."""

@@ -70,6 +70,7 @@ begin
     from (
         select
             s.account,
+            p_book.book,  -- here, or the planner would find all of a book that it thinks empty
             sum(s.debit)::bigint as debits,
             sum(s.credit)::bigint as credits
         from (
@@ -80,7 +81,7 @@ begin
         ) as s
         group by s.account
     ) as m
-    where a.book = p_book.book and a.id = m.account;
+    where a.book = m.book and a.id = m.account;
 end;
 $$;
 
@@ -218,6 +219,7 @@ begin
     from (
         select
             s.account,
+            p_book as book,  -- here, or the planner would find all of a book that it thinks empty
             sum(s.debit)::bigint as debits,
             sum(s.credit)::bigint as credits
         from (
@@ -230,7 +232,7 @@ begin
         group by s.account
         order by s.account
     ) as m
-    where a.book = p_book and a.id = m.account;
+    where a.book = m.book and a.id = m.account;
 end;
 $$;
 

@@ -137,6 +137,12 @@ where pending_id is not null;
 create index transfer_expires on ledger.transfer (book, expires_at)
 where expires_at is not null;
 
+-- An account's own part of the log, from either side: a number's timeline, a float's history.
+-- They cost a post 3 to 8 % (docs/decisions/account-history.md).
+create index transfer_debits on ledger.transfer (book, debit_account, seq);
+
+create index transfer_credits on ledger.transfer (book, credit_account, seq);
+
 -- How far each reader of the log has come, written in the transaction of its effects.
 create table ledger.position (
     book integer not null,

@@ -6,6 +6,7 @@ the two differ only in the line that executes.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from popolni.core.outcome import AccountOutcome
@@ -28,20 +29,23 @@ _LIMITS = AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlags.CREDITS_MUS
 LOG_LIMIT_MAX = 100_000
 """Most entries of the log that one statement reads."""
 
+SEQ_END = 2**63 - 1
+"""Before it is the whole log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statement(Generic[T]):
     """One request to the ledger."""
 
     sql: str
-    arguments: tuple[object, ...]
+    arguments: tuple[object, ...] | dict[str, object]
     decode: Callable[[Rows], T]
     writes: bool = False
 
 
 _POST = """
     select outcomes::text, seqs
-    from ledger.post(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+    from ledger.post(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
 _READ_ACCOUNTS = """
     select
         book, id, unit, kind, flags,
@@ -50,6 +54,15 @@ _READ_ACCOUNTS = """
     join lateral (
         select * from ledger.account as a where a.book = %s and a.id = wanted.id offset 0
     ) as account using (id)"""
+_READ_ACCOUNTS_OF_BOOKS = """
+    select
+        book, id, unit, kind, flags,
+        debits_posted, credits_posted, debits_pending, credits_pending
+    from unnest(%s, %s) as wanted (book, id)
+    join lateral (
+        select * from ledger.account as a
+        where a.book = wanted.book and a.id = wanted.id offset 0
+    ) as account using (book, id)"""
 _ENTRY = """
     select
         book, seq, uuid_send(id), debit_account, credit_account, amount, created_at, code, flags,
@@ -59,6 +72,30 @@ _READ_LOG = f"""{_ENTRY}
     where book = %s and seq > %s
     order by seq
     limit %s"""
+# Each side of each account has its index; a page is the newest of all of them.
+_READ_ACCOUNTS_LOG = f"""{_ENTRY}
+    from (
+        select distinct on (found.seq) found.*
+        from unnest(%(accounts)s) as wanted (id)
+        cross join lateral (
+            (
+                select * from ledger.transfer as t
+                where t.book = %(book)s and t.debit_account = wanted.id and t.seq < %(before)s
+                order by t.seq desc
+                limit %(limit)s
+            )
+            union all
+            (
+                select * from ledger.transfer as t
+                where t.book = %(book)s and t.credit_account = wanted.id and t.seq < %(before)s
+                order by t.seq desc
+                limit %(limit)s
+            )
+        ) as found
+        order by found.seq desc
+        limit %(limit)s
+    ) as entry
+    order by seq desc"""  # noqa: S608  # constants only
 _READ_TRANSFERS = f"""{_ENTRY}
     from unnest(%s) as wanted (id)
     join lateral (
@@ -66,15 +103,20 @@ _READ_TRANSFERS = f"""{_ENTRY}
     ) as transfer using (id)"""  # noqa: S608  # constants only
 
 
-def post(book: int, transfers: Sequence[Transfer]) -> Statement[list[Posted]]:
+def post(
+    book: int, transfers: Sequence[Transfer], *, at: datetime | None = None
+) -> Statement[list[Posted]]:
     """Posts a batch, at most 8,000 transfers, to one book: one answer each, in order.
 
     The result is what posting them one by one would give. Must be the last statement of its
     transaction: it holds the book's lock until COMMIT.
 
+    `at` is for tests and replays: the moment that it happens at (None: now), though never before
+    what the book holds already.
+
     Raises InvalidBatch and InvalidTransfer now, before anything is sent.
     """
-    return Statement(_POST, (book, *encode_batch(transfers)), _posted, writes=True)
+    return Statement(_POST, (book, *encode_batch(transfers), at), _posted, writes=True)
 
 
 def _posted(rows: Rows) -> list[Posted]:
@@ -151,6 +193,18 @@ def read_accounts(book: int, ids: Sequence[int]) -> Statement[dict[int, Account]
     )
 
 
+def read_accounts_of_books(
+    accounts: Sequence[tuple[int, int]],
+) -> Statement[dict[tuple[int, int], Account]]:
+    """Accounts of any books, asked for and answered by (book, id); those not there left out."""
+    books, ids = zip(*accounts, strict=True) if accounts else ((), ())
+    return Statement(
+        _READ_ACCOUNTS_OF_BOOKS,
+        (encode_integers(Int8Array, books), encode_integers(Int8Array, ids)),
+        lambda rows: {(row[0], row[1]): _account(row) for row in rows},
+    )
+
+
 def _account(row: tuple[Any, ...]) -> Account:
     book, id_, unit, kind, flags, *totals = row
     return Account(book, id_, Unit(unit), kind, AccountFlags(flags), *totals)
@@ -163,6 +217,34 @@ def read_log(book: int, after_seq: int, limit: int) -> Statement[list[LogEntry]]
     return Statement(
         _READ_LOG,
         (book, after_seq, limit),
+        lambda rows: [LogEntry(*row[1:]) for row in rows],
+    )
+
+
+def read_account_log(
+    book: int, account: int, before_seq: int | None, limit: int
+) -> Statement[list[LogEntry]]:
+    """An account's own part of the log, newest first: at most `limit` entries before `before_seq`.
+
+    None: from the newest on. The next page is before the last entry's `seq`.
+    """
+    return read_log_of_accounts(book, [account], before_seq, limit)
+
+
+def read_log_of_accounts(
+    book: int, accounts: Sequence[int], before_seq: int | None, limit: int
+) -> Statement[list[LogEntry]]:
+    """The part of a book's log that is about any of these accounts, as `read_account_log`."""
+    if not 0 < limit <= LOG_LIMIT_MAX:
+        raise InvalidBatch(f"a log is read in steps of 1 to {LOG_LIMIT_MAX}, not {limit}")
+    return Statement(
+        _READ_ACCOUNTS_LOG,
+        {
+            "book": book,
+            "accounts": encode_integers(Int8Array, accounts),
+            "before": SEQ_END if before_seq is None else before_seq,
+            "limit": limit,
+        },
         lambda rows: [LogEntry(*row[1:]) for row in rows],
     )
 
