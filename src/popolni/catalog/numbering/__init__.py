@@ -1,0 +1,1 @@
+"""Which operator and region a number belongs to."""

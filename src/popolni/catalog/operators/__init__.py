@@ -1,0 +1,1 @@
+"""Operators, their branches, and what each one's rules allow."""

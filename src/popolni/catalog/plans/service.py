@@ -1,0 +1,167 @@
+"""Plans and their versions.
+
+A version that someone is on never changes: its terms are what they agreed to. Who edits a version
+locks its row FOR UPDATE; who puts a number on it takes its terms from `hold_terms`, which holds the
+row FOR KEY SHARE; so one waits for the other. (The foreign key does the same only at COMMIT, as it
+is deferred: too late.) Changes to one plan's versions wait for each other on the plan's row.
+"""
+
+import re
+from dataclasses import replace
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+
+from popolni.catalog.operators.models import Operator
+from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVersion
+from popolni.catalog.plans.rules import PeriodUnit, PlanTerms, Rate, WhenShort, check_terms
+from popolni.core.errors import UserError
+from popolni.ledger.model import Unit
+
+_COLUMNS = (
+    *("name_ru", "name_en", "name_zh", "description_ru", "description_en", "description_zh"),
+    *("price_minor", "period_unit", "period_count", "when_short", "limited_kbit_per_s"),
+    *("valid_from", "valid_to"),
+)
+
+
+def terms_of(version: PlanVersion) -> PlanTerms:
+    """A version's terms: two queries, none if allowances and rates are prefetched."""
+    columns = {name: getattr(version, name) for name in _COLUMNS}
+    return PlanTerms(
+        **columns
+        | {
+            "period_unit": PeriodUnit(version.period_unit),
+            "when_short": WhenShort(version.when_short),
+            "allowances": {Unit(row.unit): row.amount for row in version.allowances.all()},
+            "rates": {
+                Unit(row.unit): Rate(row.block, row.price_minor) for row in version.rates.all()
+            },
+        }
+    )
+
+
+def hold_terms(version: PlanVersion) -> PlanTerms:
+    """A version's terms as they will be until this transaction ends: nobody edits it meanwhile.
+
+    Whoever puts a number on it does this first: the terms that are charged are then those that
+    the number gets. Must be inside a transaction.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("terms are held until a transaction ends: there is none")
+    with connection.cursor() as cursor:
+        cursor.execute("select from popolni_planversion where id = %s for key share", (version.pk,))
+    return terms_of(PlanVersion.objects.get(pk=version.pk))
+
+
+def version_at(plan: Plan, at: datetime) -> PlanVersion | None:
+    """The version that may be bought at that moment."""
+    still = Q(valid_to=None) | Q(valid_to__gt=at)
+    return plan.versions.filter(still, valid_from__lte=at).order_by("-version").first()
+
+
+def is_in_use(version: PlanVersion) -> bool:
+    """Whether a number is, or was, on it."""
+    return version.subscription_set.exists()
+
+
+@transaction.atomic
+def create_plan(operator: Operator, *, code: str, kind: str, terms: PlanTerms) -> PlanVersion:
+    """A new plan with its first version. Raises UserError if the code is taken or a term wrong."""
+    check_terms(terms)
+    if not re.fullmatch(r"[-\w]{1,50}", code, re.ASCII):
+        raise UserError(f"a plan's code is 1 to 50 letters, digits, hyphens and _, not {code!r}")
+    if kind not in Plan.Kind:
+        raise UserError(f"a plan is one of {', '.join(Plan.Kind.values)}, not {kind!r}")
+    plan, is_new = Plan.objects.get_or_create(
+        code=code, defaults={"operator": operator, "kind": kind}
+    )
+    if not is_new:
+        raise UserError(
+            _("there is a plan %(code)s already: make a new version of it") % {"code": code}
+        )
+    return _write(PlanVersion(plan=plan, version=1), terms)
+
+
+@transaction.atomic
+def new_version(plan: Plan, terms: PlanTerms, *, valid_from: datetime | None = None) -> PlanVersion:
+    """The plan's next version; the former one may be bought until it begins.
+
+    `valid_from`, where given, goes before that of the terms. Raises UserError if it is not later
+    than the former version's, or if a term is wrong.
+    """
+    terms = replace(terms, valid_from=valid_from or terms.valid_from)
+    check_terms(terms)
+    former = _lock(plan).order_by("-version").first()
+    if former:
+        _end_before(former, terms.valid_from)
+    return _write(PlanVersion(plan=plan, version=former.version + 1 if former else 1), terms)
+
+
+@transaction.atomic
+def edit_version(version: PlanVersion, terms: PlanTerms) -> PlanVersion:
+    """Changes a version that nobody is or was on. Returns its row as it is then.
+
+    Raises UserError if someone is, if a term is wrong, or if it would not stay between the
+    versions before and after it.
+    """
+    check_terms(terms)
+    versions = _lock(version.plan)
+    held = versions.select_for_update().get(pk=version.pk)
+    if is_in_use(held):
+        raise UserError(
+            _("there are numbers on %(version)s: make a new version of %(plan)s")
+            % {"version": held, "plan": held.plan}
+        )
+    later = versions.filter(version__gt=held.version).order_by("version").first()
+    if later and (terms.valid_to is None or terms.valid_to > later.valid_from):
+        raise UserError(
+            _("%(version)s ends when %(next)s begins, at %(at)s, or earlier")
+            % {"version": held, "next": later, "at": _moment(later.valid_from)}
+        )
+    former = versions.filter(version__lt=held.version).order_by("-version").first()
+    if former and terms.valid_from != held.valid_from:
+        _end_before(former, terms.valid_from, until_now=held.valid_from)
+    held.allowances.all().delete()
+    held.rates.all().delete()
+    return _write(held, terms)
+
+
+def _lock(plan: Plan) -> QuerySet[PlanVersion]:
+    """The plan's versions, which nobody else changes until this transaction ends."""
+    Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
+    return PlanVersion.objects.filter(plan=plan)
+
+
+def _end_before(
+    former: PlanVersion, begins: datetime, *, until_now: datetime | None = None
+) -> None:
+    """Ends it when the next begins; one that ended earlier, and not for the next, stays so."""
+    if begins <= former.valid_from:
+        raise UserError(
+            _("%(version)s is valid from %(at)s: the version after it begins later than that")
+            % {"version": former, "at": _moment(former.valid_from)}
+        )
+    if former.valid_to is None or former.valid_to > begins or former.valid_to == until_now:
+        former.valid_to = begins
+        former.save(update_fields=["valid_to"])
+
+
+def _write(version: PlanVersion, terms: PlanTerms) -> PlanVersion:
+    for name in _COLUMNS:
+        setattr(version, name, getattr(terms, name))
+    version.save()
+    # One by one: the audit trail hears of each.
+    for unit, amount in terms.allowances.items():
+        PlanAllowance.objects.create(version=version, unit=unit, amount=amount)
+    for unit, rate in terms.rates.items():
+        PlanRate.objects.create(
+            version=version, unit=unit, block=rate.block, price_minor=rate.price_minor
+        )
+    return version
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M %Z}"

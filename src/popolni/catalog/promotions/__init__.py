@@ -1,0 +1,1 @@
+"""Promotions: what a top-up gives on top."""
