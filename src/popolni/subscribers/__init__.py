@@ -1,0 +1,1 @@
+"""People, their numbers, identity documents, subscriptions and allowances."""
