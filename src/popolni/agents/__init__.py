@@ -1,0 +1,1 @@
+"""Agents, their contracts, outlets, credentials and floats; and the staff's users."""

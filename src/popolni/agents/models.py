@@ -1,0 +1,174 @@
+"""Agents, their contracts with branches, outlets and credentials."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from popolni.catalog.labels import CHANNELS, METHODS
+from popolni.catalog.operators.models import Branch
+
+
+class Agent(models.Model):
+    """Who takes money on an operator's behalf.
+
+    Its float with a branch is the account of its id in the branch's book.
+    """
+
+    code = models.SlugField(_("code"), unique=True)
+    name = models.CharField(_("name"), max_length=200)
+    is_active = models.BooleanField(_("active"), default=True)
+    networks = ArrayField(
+        models.CharField(max_length=50),
+        default=list,
+        blank=True,
+        verbose_name=_("address ranges"),
+        help_text=_("such as 203.0.113.0/24, separated by commas; none: any address"),
+    )
+    sees_names = models.BooleanField(_("sees masked names"), default=False)
+
+    class Meta:
+        verbose_name = _("agent")
+        verbose_name_plural = _("agents")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Contract(models.Model):
+    """An agent's contract with a branch, in force from `valid_from` up to, without, `valid_to`."""
+
+    agent = models.ForeignKey(
+        Agent, models.PROTECT, related_name="contracts", verbose_name=_("agent")
+    )
+    branch = models.ForeignKey(
+        Branch, models.PROTECT, related_name="contracts", verbose_name=_("branch")
+    )
+    reference = models.CharField(_("contract number"), max_length=50)
+    valid_from = models.DateField(_("valid from"), default=timezone.localdate)
+    valid_to = models.DateField(_("valid to"), null=True, blank=True)
+    float_low_minor = models.BigIntegerField(
+        _("float is low below"), default=10_000_00, validators=[MinValueValidator(0)]
+    )
+
+    class Meta:
+        verbose_name = _("contract")
+        verbose_name_plural = _("contracts")
+        constraints = [
+            models.UniqueConstraint("agent", "branch", name="one_contract_per_branch"),
+            models.CheckConstraint(
+                name="contract_dates",
+                condition=Q(valid_to=None) | Q(valid_to__gt=models.F("valid_from")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent} · {self.branch}"
+
+
+class Commission(models.Model):
+    """What the agent earns on a channel's top-ups."""
+
+    contract = models.ForeignKey(
+        Contract, models.CASCADE, related_name="commissions", verbose_name=_("contract")
+    )
+    channel = models.CharField(_("channel"), max_length=10, choices=CHANNELS)
+    basis_points = models.PositiveSmallIntegerField(
+        _("commission, hundredths of a per cent"), validators=[MaxValueValidator(10_000)]
+    )
+
+    class Meta:
+        verbose_name = _("commission")
+        verbose_name_plural = _("commissions")
+        constraints = [
+            models.UniqueConstraint("contract", "channel", name="one_commission_per_channel"),
+            models.CheckConstraint(name="commission_share", condition=Q(basis_points__lte=10_000)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.basis_points / 100:g} %"
+
+
+class Outlet(models.Model):
+    """An agent's place where people pay."""
+
+    class Kind(models.TextChoices):
+        """What it is."""
+
+        OFFICE = "office", _("office")
+        SHOP = "shop", _("shop")
+        KIOSK = "kiosk", _("kiosk")
+
+    agent = models.ForeignKey(
+        Agent, models.PROTECT, related_name="outlets", verbose_name=_("agent")
+    )
+    code = models.SlugField(_("code"), unique=True)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind)
+    name = models.CharField(_("name"), max_length=200)
+    city = models.CharField(_("city"), max_length=100)
+    address = models.CharField(_("address"), max_length=300)
+    latitude = models.DecimalField(
+        _("latitude"),
+        max_digits=8,
+        decimal_places=6,
+        validators=[MinValueValidator(-90), MaxValueValidator(90)],
+    )
+    longitude = models.DecimalField(
+        _("longitude"),
+        max_digits=9,
+        decimal_places=6,
+        validators=[MinValueValidator(-180), MaxValueValidator(180)],
+    )
+    opening_hours = models.CharField(
+        _("opening hours"), max_length=200, help_text=_("such as Mo-Fr 10:00-20:00; Sa 10:00-18:00")
+    )
+    methods = ArrayField(
+        models.CharField(max_length=20, choices=METHODS),
+        verbose_name=_("payments it takes"),
+    )
+    min_minor = models.BigIntegerField(_("smallest top-up"), validators=[MinValueValidator(1)])
+    max_minor = models.BigIntegerField(_("largest top-up"), validators=[MinValueValidator(1)])
+    day_max_minor = models.BigIntegerField(_("most in a day"), validators=[MinValueValidator(1)])
+    is_active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        verbose_name = _("outlet")
+        verbose_name_plural = _("outlets")
+        constraints = [
+            models.CheckConstraint(
+                name="outlet_sums",
+                condition=Q(min_minor__gt=0)
+                & Q(max_minor__gte=models.F("min_minor"))
+                & Q(day_max_minor__gte=models.F("max_minor")),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.city}"
+
+
+class Credential(models.Model):
+    """What an agent's machine proves itself with; while they rotate, two of a kind are valid."""
+
+    class Kind(models.TextChoices):
+        """`secret` holds the password's hash, or the certificate's SHA-256 in hex."""
+
+        PASSWORD = "password", _("password")  # a word
+        CERTIFICATE = "certificate", _("client certificate")
+
+    agent = models.ForeignKey(
+        Agent, models.CASCADE, related_name="credentials", verbose_name=_("agent")
+    )
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind)
+    secret = models.CharField(_("secret"), max_length=300)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("credential")
+        verbose_name_plural = _("credentials")
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}, {self.created_at:%Y-%m-%d}"
