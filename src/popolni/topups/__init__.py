@@ -1,0 +1,1 @@
+"""Money on its way: top-ups, and what staff post by hand."""

@@ -1,0 +1,341 @@
+"""What staff post by hand: funding a float or a budget, correcting a balance.
+
+The states, and what leads from one to the next; the last three are final:
+
+    waiting → posted     below the branch's sum, at once; otherwise a second person approves
+    waiting → declined   a second person declines; nothing was posted
+    waiting → refused    approved, but the ledger refuses (the float has less than is withdrawn)
+
+An adjustment is one transfer, whose identifier is made from the adjustment's pk, and it is posted
+in the transaction that says so in the row: the row is locked and changed first, the post is last,
+and if the ledger refuses, all of it is rolled back and the refusal written down by itself. A crash
+anywhere leaves the row waiting or the transfer posted with it, and to ask or approve again is
+harmless. What can't be told from a double click, the same ask within `REPEAT`, is the same ask.
+
+Whoever asks stays below the sum only as long as all that was posted for them without approval,
+for the same float, number or budget, within `WINDOW`, does: a sum is not split into small ones.
+"""
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import Literal, NamedTuple
+
+import django.db
+from django.core.exceptions import PermissionDenied
+from django.db import connection, transaction
+from django.db.models import QuerySet, Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from popolni.agents.models import Contract
+from popolni.agents.service import float_account
+from popolni.agents.staff import User
+from popolni.catalog.promotions.models import PromotionBudget
+from popolni.catalog.promotions.service import budget_account, budget_kind
+from popolni.core.errors import UserError
+from popolni.core.identifiers import transfer_id
+from popolni.core.outcome import Outcome
+from popolni.ledger.chart import Code
+from popolni.ledger.chart import Kind as AccountKind
+from popolni.ledger.client import atomic, run
+from popolni.ledger.errors import LedgerUnavailable
+from popolni.ledger.model import AMOUNT_MAX, Transfer, Unit
+from popolni.ledger.statements import post, read_transfers
+from popolni.subscribers.models import Number
+from popolni.topups.models import Adjustment
+
+REASON_MIN, REASON_MAX = 5, 300
+"""Characters of a reason."""
+
+REPEAT = timedelta(minutes=5)
+"""The same ask within this time is the same click."""
+
+WINDOW = timedelta(hours=24)
+"""What was posted without approval within this time counts together."""
+
+Kind, Status = Adjustment.Kind, Adjustment.Status
+Target = Contract | Number | PromotionBudget
+
+
+class _Way(NamedTuple):
+    """Who may ask for a kind and about what; whether it comes from outside or from the target."""
+
+    permission: str
+    target: type[Target]
+    code: Code
+    source: Literal["outside", "target"]
+
+
+# fmt: off
+_WAYS = {
+    Kind.FLOAT_FUNDING:     _Way("ask_float", Contract, Code.FLOAT_FUNDING, "outside"),
+    Kind.FLOAT_WITHDRAWAL:  _Way("ask_float", Contract, Code.FLOAT_WITHDRAWAL, "target"),
+    Kind.BALANCE_CREDIT:    _Way("ask_balance", Number, Code.BALANCE_CREDIT, "outside"),
+    Kind.BALANCE_DEBIT:     _Way("ask_balance", Number, Code.BALANCE_DEBIT, "target"),
+    Kind.BUDGET_FUNDING:    _Way("ask_budget", PromotionBudget, Code.BUDGET_FUNDING, "outside"),
+    Kind.BUDGET_WITHDRAWAL: _Way("ask_budget", PromotionBudget, Code.BUDGET_WITHDRAWAL, "target"),
+}
+# fmt: on
+
+
+class _RefusedByLedger(Exception):
+    """Rolls back the row that said `posted`."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+def ask(kind: str, target: Target, amount: int, reason: str, *, by: User) -> Adjustment:
+    """Asks for an adjustment, and posts it at once if the branch's rule lets one person do that.
+
+    `target` is a contract (its float), a number (its money) or a promotion's budget; `amount` is
+    in kopecks, or in what the promotion gives: such budgets always wait. The answer is waiting,
+    posted, or refused with the ledger's outcome.
+
+    Raises PermissionDenied, UserError (nothing was asked), LedgerUnavailable, OutcomeUnknown
+    (ask again just so). Opens its own transactions: not to be called inside one.
+    """
+    way = _WAYS[Kind(kind)]
+    if not isinstance(target, way.target):
+        raise TypeError(f"{kind} is not about a {type(target).__name__}")
+    _refuse_inside_transaction()
+    _check_amount(amount)
+    reason = _clean_reason(reason)
+    with transaction.atomic():
+        _check_permission(_lock_person(by.pk), way.permission)
+        row = Adjustment(
+            kind=kind,
+            contract=target if isinstance(target, Contract) else None,
+            number=target if isinstance(target, Number) else None,
+            budget=target if isinstance(target, PromotionBudget) else None,
+            book=target.branch.book,
+            amount=amount,
+            reason=reason,
+            asked_by=by,
+        )
+        earlier = _same_ask(row)
+        if earlier is None:
+            row.save(force_insert=True)
+    return _post((earlier or row).pk, approver=None)
+
+
+def approve(adjustment: Adjustment, *, by: User) -> Adjustment:
+    """Approves and posts what another person asked for; again, it answers the same.
+
+    The answer is posted, or refused with the ledger's outcome. Raises PermissionDenied, UserError
+    (it is one's own, or was declined), LedgerUnavailable, OutcomeUnknown (approve again). Not to
+    be called inside a transaction.
+    """
+    _refuse_inside_transaction()
+    _check_decider(adjustment, by)
+    row = _post(adjustment.pk, approver=by)
+    if row.status == Status.DECLINED:
+        raise UserError(_already(row))
+    return row
+
+
+def decline(adjustment: Adjustment, *, by: User) -> Adjustment:
+    """Declines what another person asked for; again, it answers the same.
+
+    Raises PermissionDenied, UserError (it is one's own, or is posted or refused already).
+    """
+    _check_decider(adjustment, by)
+    with transaction.atomic():
+        row = _lock(adjustment.pk)
+        if row.status == Status.WAITING:
+            _decide(row, Status.DECLINED, by)
+    if row.status != Status.DECLINED:
+        raise UserError(_already(row))
+    return row
+
+
+def needs_approval(amount: int, posted_alone: int, approval_from: int) -> bool:
+    """Whether a sum needs a second person, after what was posted without one; minor units."""
+    return amount + posted_alone >= approval_from
+
+
+def _post(pk: int, approver: User | None) -> Adjustment:
+    """Posts a waiting row, for one person alone if that is allowed; the row as it is then."""
+    try:
+        with atomic():
+            row = _lock(pk)
+            if row.status == Status.WAITING and (approver or _is_for_one(row)):
+                _decide(row, Status.POSTED, approver, Outcome.CREATED)
+                row.seq = _post_last(row)
+    except _RefusedByLedger as refused:
+        return _note_refusal(pk, approver, refused.outcome)
+    _note_place(row)
+    return row
+
+
+def _post_last(row: Adjustment) -> int:
+    """Its place in the log. Nothing may follow it in the transaction."""
+    (answer,) = run(post(row.book, [_transfer(row)]))
+    if not answer.outcome.done:
+        raise _RefusedByLedger(answer.outcome)
+    return answer.seq
+
+
+def _note_refusal(pk: int, approver: User | None, outcome: Outcome) -> Adjustment:
+    with transaction.atomic():
+        row = _lock(pk)
+        if row.status == Status.WAITING:  # else someone was faster, and it may have been posted
+            _decide(row, Status.REFUSED, approver, outcome)
+    return row
+
+
+def _note_place(row: Adjustment) -> None:
+    """Writes down where in the log it is: after the post, which is its transaction's last."""
+    if row.status != Status.POSTED:
+        return
+    # What can't be written now is written when someone approves again; it is posted all the same.
+    with suppress(django.db.Error, LedgerUnavailable):
+        if row.seq is None:
+            ((_book, entry),) = run(read_transfers([_id(row)])).values()
+            row.seq = entry.seq
+        Adjustment.objects.filter(pk=row.pk, seq=None).update(seq=row.seq)
+
+
+def _lock(pk: int) -> Adjustment:
+    """The row as it is now; nobody else decides on it until the transaction ends."""
+    related = ("contract__branch", "number__branch", "budget__branch", "budget__promotion")
+    rows = Adjustment.objects.select_for_update(of=("self",), no_key=True)
+    return rows.select_related(*related).get(pk=pk)
+
+
+def _decide(
+    row: Adjustment, status: Adjustment.Status, by: User | None, outcome: Outcome | None = None
+) -> None:
+    """Moves a locked, waiting row to its final state; saved so that the audit trail sees it."""
+    row.status, row.outcome = status, outcome or ""
+    row.decided_by, row.decided_at = by, timezone.now()
+    row.save(update_fields=["status", "outcome", "decided_by", "decided_at"])
+
+
+def _is_for_one(row: Adjustment) -> bool:
+    """Whether no second person is needed. One ask of a person at a time: what they posted counts.
+
+    They are locked after the row, as each has rows of their own only.
+    """
+    if row.budget is not None and budget_kind(row.budget.promotion).value.unit != Unit.MONEY:
+        return False
+    _lock_person(row.asked_by_id)
+    alone = _rows_like(row).filter(
+        status=Status.POSTED, decided_by=None, decided_at__gt=timezone.now() - WINDOW
+    )
+    posted_alone = alone.aggregate(sum=Sum("amount"))["sum"] or 0
+    return not needs_approval(
+        row.amount, int(posted_alone), _target(row).branch.approval_from_minor
+    )
+
+
+def _same_ask(row: Adjustment) -> Adjustment | None:
+    """What the same person asked for in the same words a moment ago, unless it came to nothing."""
+    return (
+        _rows_like(row)
+        .filter(
+            kind=row.kind,
+            amount=row.amount,
+            reason=row.reason,
+            status__in=(Status.WAITING, Status.POSTED),
+            asked_at__gt=timezone.now() - REPEAT,
+        )
+        .order_by("pk")
+        .last()
+    )
+
+
+def _rows_like(row: Adjustment) -> QuerySet[Adjustment]:
+    """What the same person asked for, for the same target."""
+    return Adjustment.objects.filter(
+        asked_by=row.asked_by_id,
+        contract=row.contract_id,
+        number=row.number_id,
+        budget=row.budget_id,
+    )
+
+
+def _target(row: Adjustment) -> Target:
+    target = row.contract or row.number or row.budget
+    if target is None:
+        raise AssertionError("the table's check: exactly one of them is there")
+    return target
+
+
+def _id(row: Adjustment) -> bytes:
+    return transfer_id("adjustment", row.pk)
+
+
+def _transfer(row: Adjustment) -> Transfer:
+    way = _WAYS[Kind(row.kind)]
+    own, outside = _accounts(_target(row))
+    debit, credit = (own, outside) if way.source == "target" else (outside, own)
+    return Transfer(_id(row), debit, credit, row.amount, way.code, reference_id=row.pk)
+
+
+def _accounts(target: Target) -> tuple[int, int]:
+    """The target's account, and where what it gets comes from.
+
+    A float is paid in at the bank. A correction of a balance is the operator's loss or gain. The
+    money of a promotion is revenue given up: it is revenue again when the bonus is spent. Bytes,
+    seconds and messages are issued.
+    """
+    if isinstance(target, Contract):
+        return float_account(target), AccountKind.BANK.account_id()
+    if isinstance(target, Number):
+        own = AccountKind.SUBSCRIBER_MONEY.account_id(target.number)
+        return own, AccountKind.CORRECTIONS.account_id()
+    source = _BUDGET_SOURCES[budget_kind(target.promotion)]
+    return budget_account(target), source.account_id()
+
+
+_BUDGET_SOURCES = {
+    AccountKind.PROMOTION_MONEY: AccountKind.OPERATOR_REVENUE,
+    AccountKind.PROMOTION_BYTES: AccountKind.ISSUED_BYTES,
+    AccountKind.PROMOTION_SECONDS: AccountKind.ISSUED_SECONDS,
+    AccountKind.PROMOTION_MESSAGES: AccountKind.ISSUED_MESSAGES,
+}
+
+
+def _check_amount(amount: int) -> None:
+    if not 0 < amount <= AMOUNT_MAX:
+        raise UserError(_("the amount is more than zero, and no more than an account can hold"))
+
+
+def _clean_reason(text: str) -> str:
+    reason = " ".join(text.split())
+    if not REASON_MIN <= len(reason) <= REASON_MAX or not reason.isprintable():
+        raise UserError(
+            _("say why, in %(min)d to %(max)d letters: others will read it")
+            % {"min": REASON_MIN, "max": REASON_MAX}
+        )
+    return reason
+
+
+def _lock_person(pk: int) -> User:
+    return User.objects.select_for_update(no_key=True).get(pk=pk)
+
+
+def _check_permission(user: User, permission: str) -> None:
+    """As the database knows them now: whoever left a second ago is nobody's second person."""
+    if not user.is_active or not user.has_perm(f"popolni.{permission}"):
+        raise PermissionDenied(_("this is not among what you may do; ask the owner for the role"))
+
+
+def _check_decider(adjustment: Adjustment, by: User) -> None:
+    _check_permission(User.objects.get(pk=by.pk), "decide_adjustment")
+    if adjustment.asked_by_id == by.pk:
+        raise UserError(_("you asked for this yourself: another person decides"))
+
+
+def _already(row: Adjustment) -> str:
+    return _("№ %(pk)d is decided already: %(status)s") % {
+        "pk": row.pk,
+        "status": row.get_status_display(),
+    }
+
+
+def _refuse_inside_transaction() -> None:
+    if connection.in_atomic_block:
+        raise RuntimeError("an adjustment commits by itself: not inside a transaction")

@@ -1,0 +1,91 @@
+"""What staff ask to be posted by hand."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from popolni.agents.models import Contract
+from popolni.catalog.promotions.models import PromotionBudget
+from popolni.subscribers.models import Number
+
+
+class Adjustment(models.Model):
+    """One transfer that a person asks for, with a reason; above a sum another one approves it.
+
+    What it changes is exactly one of: a contract's float, a number's money, a promotion's budget.
+    """
+
+    class Kind(models.TextChoices):
+        """What is done, and so from which account to which."""
+
+        FLOAT_FUNDING = "float_funding", _("funding of a float")
+        FLOAT_WITHDRAWAL = "float_withdrawal", _("withdrawal from a float")
+        BALANCE_CREDIT = "balance_credit", _("correction of a balance, upwards")
+        BALANCE_DEBIT = "balance_debit", _("correction of a balance, downwards")
+        BUDGET_FUNDING = "budget_funding", _("funding of a promotion's budget")
+        BUDGET_WITHDRAWAL = "budget_withdrawal", _("withdrawal from a promotion's budget")
+
+    class Status(models.TextChoices):
+        """waiting → posted, declined, or refused by the ledger; the last three are final."""
+
+        WAITING = "waiting", _("waiting for approval")
+        POSTED = "posted", _("posted")
+        DECLINED = "declined", _("declined")
+        REFUSED = "refused", _("refused by the ledger")
+
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind)
+    contract = models.ForeignKey(
+        Contract, models.PROTECT, null=True, blank=True, verbose_name=_("contract")
+    )
+    number = models.ForeignKey(
+        Number, models.PROTECT, null=True, blank=True, verbose_name=_("number")
+    )
+    budget = models.ForeignKey(
+        PromotionBudget, models.PROTECT, null=True, blank=True, verbose_name=_("budget")
+    )
+    book = models.PositiveIntegerField(_("book"))
+    amount = models.BigIntegerField(_("amount"))
+    reason = models.CharField(_("reason"), max_length=300)
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.WAITING)
+    outcome = models.CharField(_("ledger's answer"), max_length=50, blank=True)
+    seq = models.BigIntegerField(_("place in the log"), null=True, blank=True)
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="adjustments_asked",
+        verbose_name=_("asked by"),
+    )
+    asked_at = models.DateTimeField(_("asked at"), default=timezone.now)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="adjustments_decided",
+        verbose_name=_("decided by"),
+    )
+    decided_at = models.DateTimeField(_("decided at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("adjustment")
+        verbose_name_plural = _("adjustments")
+        permissions = [
+            ("ask_float", "Can ask for funding of and withdrawal from floats"),
+            ("ask_balance", "Can ask for corrections of balances"),
+            ("ask_budget", "Can ask for funding of promotion budgets"),
+            ("decide_adjustment", "Can approve or decline what another person asked for"),
+        ]
+        constraints = [
+            models.CheckConstraint(name="adjustment_amount", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="adjustment_of_one",
+                condition=Q(contract__isnull=False, number=None, budget=None)
+                | Q(contract=None, number__isnull=False, budget=None)
+                | Q(contract=None, number=None, budget__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"№ {self.pk}"  # the audit trail keeps it: in no language
