@@ -5,21 +5,21 @@ database that is made there and dropped again: so the same tests run against any
 """
 
 import os
-import subprocess
-import sys
 import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import django
+import django.db
 import hypothesis
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from popolni.embedded.postgres import running
+from popolni.embedded.scratch import migrated_scratch_database as migrated_database
+from popolni.embedded.scratch import scratch_database as new_database
+
+__all__ = ["migrated_database", "new_database"]
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
@@ -33,6 +33,7 @@ hypothesis.settings.load_profile("ci")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", help="repeat a simulation")
+    parser.addoption("--shots", metavar="DIR", help="keep a picture of every page there")
     parser.addoption("--kills", default="50", help="how many a crash simulation makes")
 
 
@@ -41,6 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hypothesis takes a new seed for each run, and it is known which."""
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(int.from_bytes(os.urandom(4)))
+    os.environ.setdefault("POPOLNI_SECRET_KEY", "for these tests and nothing else")
+    os.environ.setdefault("POPOLNI_DATA_KEYS", f"test:{'A' * 43}=")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "popolni.settings"
+    django.setup()  # here, so that a test imports models like anything else
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -58,45 +63,18 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@contextmanager
-def new_database(server_url: str) -> Iterator[str]:
-    """An empty database for as long as the block lasts; its URL."""
-    name = f"popolni_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    try:
-        yield make_conninfo(server_url, dbname=name)
-    finally:
-        with psycopg.connect(server_url, autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-            )
-
-
-@contextmanager
-def migrated_database(server_url: str) -> Iterator[str]:
-    """A database with all migrations, for as long as the block lasts; its URL."""
-    with new_database(server_url) as url:
-        command = [sys.executable, "-m", "django", "migrate", "--verbosity=0"]
-        settings = {"DJANGO_SETTINGS_MODULE": "popolni.settings", "POPOLNI_DATABASE_URL": url}
-        path = {"PYTHONPATH": str(SOURCE)}
-        subprocess.run(command, env={**os.environ, **settings, **path}, check=True)
-        yield url
-
-
 @pytest.fixture(scope="session")
 def database_url(server_url: str) -> Iterator[str]:
     """A migrated database that is also Django's default one, in this process."""
     with migrated_database(server_url) as url:
-        import django  # noqa: PLC0415  # reads the database's URL as it is set up
-        import django.db  # noqa: PLC0415
+        from popolni.settings import database  # noqa: PLC0415  # it reads variables: see above
 
+        default = django.db.connections.databases["default"]
+        default.update(database(url))
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("POPOLNI_DATABASE_URL", url)
-            environment.setenv("DJANGO_SETTINGS_MODULE", "popolni.settings")
-            django.setup()
             yield url
-            django.db.connections.close_all()
+        django.db.connections.close_all()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ LEDGER = files("popolni.ledger")
 class Migration(migrations.Migration):
     """The ledger: its tables, and the functions that are the only door to them."""
 
-    dependencies = []
+    dependencies = [("popolni", "0001_reference_data")]
     operations = [
         migrations.RunSQL(
             LEDGER.joinpath("schema.sql").read_text(), reverse_sql="drop schema ledger cascade"

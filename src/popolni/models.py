@@ -1,0 +1,61 @@
+"""All models of all rooms, where Django looks for them."""
+
+from popolni.agents.models import Agent, Commission, Contract, Credential, Outlet
+from popolni.agents.staff import User
+from popolni.catalog.numbering.models import (
+    Carrier,
+    NumberingImport,
+    NumberingRange,
+    PortedNumber,
+    Region,
+)
+from popolni.catalog.operators.models import (
+    Branch,
+    ChannelLimit,
+    ComplianceProfile,
+    MethodSetting,
+    Operator,
+)
+from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVersion
+from popolni.catalog.promotions.models import Promotion, PromotionBudget
+from popolni.readers.models import TopUpHour
+from popolni.subscribers.models import (
+    Allowance,
+    IdentityDocument,
+    Number,
+    Subscriber,
+    Subscription,
+)
+from popolni.topups.models import Adjustment
+
+__all__ = [
+    "Adjustment",
+    "Agent",
+    "Allowance",
+    "Branch",
+    "Carrier",
+    "ChannelLimit",
+    "Commission",
+    "ComplianceProfile",
+    "Contract",
+    "Credential",
+    "IdentityDocument",
+    "MethodSetting",
+    "Number",
+    "NumberingImport",
+    "NumberingRange",
+    "Operator",
+    "Outlet",
+    "Plan",
+    "PlanAllowance",
+    "PlanRate",
+    "PlanVersion",
+    "PortedNumber",
+    "Promotion",
+    "PromotionBudget",
+    "Region",
+    "Subscriber",
+    "Subscription",
+    "TopUpHour",
+    "User",
+]
