@@ -1,0 +1,1 @@
+"""People's program: the Django project with its pages."""

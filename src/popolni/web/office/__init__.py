@@ -1,0 +1,1 @@
+"""The back office: where staff look after operators, plans, numbers, agents and money."""

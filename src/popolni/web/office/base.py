@@ -1,0 +1,145 @@
+"""What every page of the back office has in common."""
+
+import re
+from typing import Any
+
+from django.contrib.admin.checks import ModelAdminChecks
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin, TabularInline
+
+from popolni.core.errors import UserError
+from popolni.ledger.errors import LedgerError
+from popolni.web.office.exports import export_csv
+from popolni.web.office.fields import MINOR, money_field
+from popolni.web.office.paging import KeysetChangeList, take_keys
+
+OF_A_ROW = re.compile(r"[a-z]+(_[a-z]+)*__id__exact")
+"""Rows that belong to a row, by its key: `contract__id__exact=7`."""
+
+
+class MoneyFields:
+    """Fields in minor units are typed in whole ones."""
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """A `MoneyField` for these, the framework's own for all others."""
+        if db_field.name.endswith(MINOR) and isinstance(db_field, models.IntegerField):
+            return money_field(db_field)
+        return super().formfield_for_dbfield(db_field, request, **options)  # type: ignore[misc]  # a mixin
+
+
+class OfficeAdmin(MoneyFields, ModelAdmin):  # type: ignore[misc]  # unfold carries no types
+    """A list and a form. Nothing is deleted here: what has a history keeps it.
+
+    `keyset_order` (`"pk"` or `"-pk"`) pages the list by key; None by page numbers, for what is
+    small. What a service refuses (`UserError`) is shown in the form, with all that was typed.
+    """
+
+    keyset_order: str | None = None
+    list_per_page = 25
+    show_full_result_count = False
+    list_filter_submit = True
+    warn_unsaved_form = True
+    compressed_fields = True
+    actions = (export_csv,)
+    checks_class = ModelAdminChecks  # unfold's own asks a database that has no tables yet
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody."""
+        return False
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[Any]:
+        """The list by key or by number."""
+        return KeysetChangeList if self.keyset_order else super().get_changelist(request, **options)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list's page; its rows get what `prepare_rows`, where there is one, reads for all."""
+        page = super().get_changelist_instance(request)
+        if prepare := getattr(self, "prepare_rows", None):
+            page.result_list = list(page.result_list)
+            prepare(page.result_list)
+        return page
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """The filters of the list and rows of a row: an address is no way to ask for a secret."""
+        names = {
+            getattr(item, "parameter_name", None) or (item if isinstance(item, str) else item[0])
+            for item in self.get_list_filter(request)
+        }
+        if OF_A_ROW.fullmatch(lookup):
+            return True
+        return any(lookup == name or lookup.startswith(f"{name}__") for name in names)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list."""
+        if self.keyset_order:
+            take_keys(request)
+            self.sortable_by = ()
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponse:
+        """The form; what a service refuses comes back as a message."""
+        try:
+            response: HttpResponse = super().changeform_view(
+                request, object_id, form_url, extra_context
+            )
+        except (UserError, LedgerError) as error:
+            request.refusal = str(error)  # type: ignore[attr-defined]  # for get_form, right below
+            response = super().changeform_view(request, object_id, form_url, extra_context)
+        return response
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,
+        **options: Any,
+    ) -> type[Any]:
+        """The form; after a refusal one that shows it above what was typed."""
+        form: type[Any] = super().get_form(request, obj, change, **options)
+        refusal = getattr(request, "refusal", None)
+        if refusal is None:
+            return form
+
+        def clean(refused: Any) -> None:
+            form.clean(refused)
+            raise ValidationError(refusal)
+
+        return type("RefusedForm", (form,), {"clean": clean})
+
+
+class Inline(MoneyFields, TabularInline):  # type: ignore[misc]  # unfold carries no types
+    """Rows that belong to the form's one."""
+
+    extra = 0
+    tab = True
+
+
+class ReadOnly:
+    """Nobody changes anything here."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """No."""
+        return False
+
+
+def require(request: HttpRequest, *permissions: str) -> None:
+    """Raises PermissionDenied unless the user has all of them (`popolni.ask_float`)."""
+    if not request.user.has_perms(permissions):
+        raise PermissionDenied

@@ -1,0 +1,30 @@
+"""Which models the back office shows: each room's pages, listed."""
+
+from popolni.web.office import (
+    adjustments,
+    agents,
+    audit,
+    catalogue,
+    numbering,
+    numbers,
+    people,
+    plans,
+    promotions,
+)
+from popolni.web.office.site import office
+
+__all__ = ["office"]
+
+ROOMS = (
+    numbers,
+    adjustments,
+    agents,
+    catalogue,
+    plans,
+    promotions,
+    numbering,
+    people,
+    audit,
+)
+for room in ROOMS:
+    room.register(office)

@@ -1,0 +1,16 @@
+"""The pages of people's program."""
+
+from django.urls import URLPattern, URLResolver, path
+from django.views.generic import RedirectView
+
+from popolni.web import health
+from popolni.web.office.registry import office
+from popolni.web.office.site import set_language
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", office.urls),
+    path("language", set_language, name="set_language"),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+]

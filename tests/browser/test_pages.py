@@ -1,0 +1,67 @@
+"""Every page of the back office, at a desk and on a phone, in three languages."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Office
+
+LISTS = """
+    adjustment agent branch carrier complianceprofile contract number numberingimport
+    numberingrange operator outlet plan planversion portednumber promotion promotionbudget
+    region subscriber user
+""".split()  # noqa: SIM905  # easier to read
+FORMS = ["agent", "branch", "complianceprofile", "operator", "outlet", "plan", "promotion", "user"]
+PAGES = [
+    "/admin/",
+    "/admin/?days=30",
+    *(f"/admin/popolni/{name}/" for name in LISTS),
+    *(f"/admin/popolni/{name}/add/" for name in FORMS),
+    "/admin/popolni/adjustment/add/",
+    "/admin/popolni/adjustment/add/?kind=float_funding&contract=1",
+    "/admin/popolni/agent/1/change/",
+    "/admin/popolni/contract/1/change/",
+    "/admin/popolni/operator/1/change/",
+    "/admin/popolni/complianceprofile/1/change/",
+    "/admin/popolni/planversion/1/change/",
+    "/admin/popolni/promotion/1/change/",
+    "/admin/popolni/outlet/1/change/",
+    "/admin/popolni/number/79160000001/change/",
+    "/admin/popolni/subscriber/1/change/",
+    "/admin/search/?s=79160",
+    "/admin/transfers/1-100/",
+    "/admin/auditlog/logentry/",
+    "/admin/password_change/",
+]
+DESK, PHONE = 1440, 390
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+@pytest.mark.parametrize("language", ["ru", "en", "zh-hans"])
+def test_every_page_fits_and_says_that_it_is_the_demo(
+    office: Office, shots: Path | None, language: str, width: int
+) -> None:
+    owner = office.signed_in("owner", width=width, language=language)
+    too_wide = []
+    for path in PAGES:
+        page = owner.go(path)
+        assert page.locator("html").get_attribute("lang") == language, path
+        assert page.locator(".demo-banner").is_visible(), path
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            too_wide.append(path)
+        if shots:
+            name = path.strip("/").replace("/", "_").replace("?", "-").replace("&", "-")
+            page.screenshot(path=shots / f"{name}_{language}_{width}.png", full_page=True)
+    assert too_wide == []
+    assert owner.faults == []
+
+
+@pytest.mark.parametrize("language", ["ru", "zh-hans"])
+def test_no_page_is_left_in_english(office: Office, language: str) -> None:
+    """Of what is written in the code; what staff wrote is in the language they wrote it in."""
+    owner = office.signed_in("owner", language=language)
+    english = ("Select ", "Type to search", "Filters", "Previous", "Dashboard", "Add ", "Save")
+    for path in PAGES:
+        words = owner.go(path).locator("body").inner_text()
+        left = [word for word in english if word in words]
+        assert not left, (path, left)

@@ -1,0 +1,78 @@
+"""CSV: what a spreadsheet would run is text, and nothing else is changed."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+import pytest
+
+from popolni.agents.models import Agent
+from popolni.web.office.exports import BOM, safe_cell, write_csv
+from tests.web.office.support import client_as, demo
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+79160000001", "'+79160000001"),
+        ("-2", "'-2"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        (" =1", "' =1"),
+        ("\xa0=1", "'\xa0=1"),
+        ("＝1", "'＝1"),
+        ("a=1", "a=1"),
+        ("invoice 7;=1+1", "invoice 7;'=1+1"),
+        ("a; @b;c-d", "a; '@b;c-d"),
+        ("Анна", "Анна"),
+        ("", ""),
+        (None, ""),
+        (-5, "-5"),
+        (7.5, "7.5"),
+        (True, "True"),
+    ],
+)
+def test_cells(cell: object, text: str) -> None:
+    assert safe_cell(cell) == text
+
+
+def test_what_was_written_is_read_back() -> None:
+    rows = [["a", 'quoted "b"'], ["with\nline", "with,comma"]]
+    text = "".join(write_csv(rows))
+    assert text.startswith(BOM)
+    assert list(csv.reader(io.StringIO(text[1:], newline=""))) == rows
+
+
+@pytest.fixture
+def _demo() -> Iterator[None]:
+    with demo:
+        yield
+
+
+@pytest.mark.usefixtures("database_url", "_demo")
+def test_a_list_is_exported_without_formulas() -> None:
+    name = '=HYPERLINK("http://example.com","x")'
+    agent = Agent.objects.create(code="export-formula", name=name)
+    client = client_as("owner")
+    asked = {"action": "export_csv", "_selected_action": [agent.pk]}
+    response = client.post("/admin/popolni/agent/", asked)
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert "attachment" in response["Content-Disposition"]
+    text = b"".join(response).decode()
+    rows = list(csv.reader(io.StringIO(text[1:], newline="")))
+    assert len(rows) == 2
+    assert f"'{name}" in rows[1]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+
+
+@pytest.mark.usefixtures("_demo")
+def test_what_people_wrote_is_exported_as_they_wrote_it() -> None:
+    name = "a<b & O'Brien <Ltd>"
+    agent = Agent.objects.create(code="export-text", name=name)
+    asked = {"action": "export_csv", "_selected_action": [agent.pk]}
+    response = client_as("owner").post("/admin/popolni/agent/", asked)
+    text = b"".join(response).decode()
+    rows = list(csv.reader(io.StringIO(text[1:], newline="")))
+    assert name in rows[1]
