@@ -1,11 +1,10 @@
-"""The demo under trouble. That it shows what the README says is tested with the documents."""
+"""The demo and serve as processes: what they show, and what they stand."""
 
-import os
-import re
 import signal
+import socket
 import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,56 +12,131 @@ import psycopg
 import pytest
 
 from popolni.core.identifiers import transfer_id
+from popolni.embedded.secrets import NAMES
 from popolni.ledger import statements
 from popolni.ledger.model import AccountFlags, Transfer, Unit
-from tests.conftest import SOURCE, migrated_database, new_database
+from tests.conftest import migrated_database, new_database
+from tests.embedded.processes import is_down, keepers, wait_for
+from tests.embedded.programs import Running, command, environment, fails, free_port, running
 from tests.ledger.support import Ledger
-from tests.test_docs import PROJECT, at_home, running_demo
 
 
-def demo_fails(home: Path, *options: str, **environment: str) -> str:
-    """Its one line."""
-    done = subprocess.run(
-        [PROJECT / "popolni", "demo", *options],
-        env=at_home(home) | environment,
-        capture_output=True,
-        text=True,
-        check=False,
+def url_of(data: Path) -> str:
+    return (data / "locks" / "keeper").read_text().partition(" ")[2].strip()
+
+
+def ask(url: str, query: str) -> object:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    return row and row[0]
+
+
+def programs(running: Running) -> list[psutil.Process]:
+    """All that the demo has started, PostgreSQL excepted."""
+    return psutil.Process(running.process.pid).children(recursive=True)
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def program(running: Running, word: str) -> psutil.Process | None:
+    """The first process of a program: its leash's child."""
+    for process in programs(running):
+        try:
+            words, of = process.cmdline(), process.parent()
+            if word in words and of is not None and "popolni.embedded.leash" in of.cmdline():
+                return process
+        except psutil.NoSuchProcess:
+            continue
+    return None
+
+
+def test_it_answers_survives_and_goes_on(tmp_path: Path) -> None:
+    """One life of a demo: shown, killed piece by piece and whole, started again."""
+    data = tmp_path / "da ta"
+    with running(tmp_path, "demo", "--data", str(data), end=signal.SIGKILL) as demo:
+        address = f"http://127.0.0.1:{demo.port}/admin/"
+        for shown in (address, "owner-demo", "terminal, password demo-terminal", "79160000001"):
+            assert shown in demo.shown
+        assert str(demo.port + 1) not in demo.shown
+        assert f"--data '{data}'" in demo.shown
+        assert demo.get("/healthz") == (200, "ok\n")
+        assert demo.get("/readyz") == (200, "ready\n")
+        assert demo.get("/admin/")[0] in (200, 302)
+
+        again = fails(tmp_path, "demo", "--data", str(data), "--port", str(free_port()))
+        assert f"works in {data} already, at http://127.0.0.1:{demo.port}: stop it first" in again
+        assert "stop it first" in fails(tmp_path, "demo", "--data", str(data), "--fresh")
+        busy = fails(tmp_path, "serve", "--data", f"{data}2", "--port", str(demo.port))
+        assert busy == (
+            f"port {demo.port} cannot be used (another start has it): "
+            "choose another one with --port"
+        )
+
+        for word in ("granian", "popolni.readers"):
+            first = wait_for(partial(program, demo, word))
+            assert first is not None
+            first.kill()
+            wait_for(partial(is_another, demo, word, first))
+        wait_for(demo.answers)
+
+        (keeper,) = keepers(data)
+        keeper.kill()
+        wait_for(lambda: keeper not in keepers(data) and url_of(data))
+        wait_for(demo.answers)
+
+        seen = ask(url_of(data), "select count(*) from ledger.transfer")
+        left = programs(demo)
+        assert len(left) >= 5  # two leashes, two programs, a worker of the pages
+    wait_for(lambda: not alive(left) and is_down(data))
+    with running(tmp_path, "demo", "--data", str(data)) as demo:
+        assert ask(url_of(data), "select count(*) from ledger.transfer") == seen
+        left = programs(demo)
+    assert not alive(left)
+    assert is_down(data)
+    assert "demo's, whose passwords everybody knows" in fails(
+        tmp_path, "serve", "--data", str(data), "--port", str(free_port())
     )
-    assert done.returncode == 2
-    assert re.fullmatch(r"popolni: .+\n", done.stderr)
-    return done.stderr
+    with running(tmp_path, "demo", "--data", str(data), "--fresh", end=signal.SIGINT) as demo:
+        assert demo.answers()
 
 
-def test_a_fresh_one_beside_a_running_one_is_refused(tmp_path: Path) -> None:
-    data = ("--data", str(tmp_path / "data"))
-    with running_demo(tmp_path, *data):
-        assert "stop it first" in demo_fails(tmp_path, *data, "--fresh")
-        with running_demo(tmp_path, *data) as shown:  # but two may look at the same
-            assert "6 transfers" in shown
+def is_another(running: Running, word: str, first: psutil.Process) -> bool:
+    return program(running, word) not in (None, first)
 
 
-def test_it_starts_postgresql_again_when_its_keeper_is_killed(tmp_path: Path) -> None:
+def test_it_is_killed_while_it_starts(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with running_demo(tmp_path, "--data", str(data)) as shown:
-        found = re.search(r"'(postgresql://[^']+)'", shown)
-        assert found
-        for process in psutil.process_iter():
-            words = process.cmdline() if process.is_running() else []
-            if "popolni.embedded.keeper" in words and str(data) in words:
-                process.send_signal(signal.SIGKILL)
-        for _ in range(300):
-            try:
-                with psycopg.connect(found[1], connect_timeout=5) as connection:
-                    keeper = (data / "locks" / "keeper").read_text()
-                    if keeper.startswith("ready"):
-                        connection.execute("select count(*) from ledger.transfer")
-                        connection.execute("select pg_sleep(0.3)")  # not the one that is stopping
-                        break
-            except psycopg.Error:
-                time.sleep(0.1)
-        else:
-            pytest.fail("it did not come back")
+    words = command("demo", "--data", str(data), "--port", str(free_port()))
+    for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)):
+        with subprocess.Popen(
+            words, env=environment(tmp_path), stdout=subprocess.DEVNULL
+        ) as process:
+            wait_for(lambda: keepers(data) and url_of(data))
+            time.sleep(0.3)
+            process.send_signal(number)
+        assert process.returncode == status
+        wait_for(lambda: is_down(data))
+    with running(tmp_path, "demo", "--data", str(data)) as demo:
+        assert demo.answers()
+    assert is_down(data)
+
+
+def test_serve_on_a_folder_of_its_own(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running(
+        tmp_path, "serve", "--data", str(data), variables={"POPOLNI_HOSTS": "pay.example"}
+    ) as serve:
+        assert f"./popolni staff add LOGIN --role owner --data {data}" in serve.shown
+        assert "-demo" not in serve.shown
+        assert ask(url_of(data), "select count(*) from popolni_branch") == 0
+        assert not [p for p in programs(serve) if "POPOLNI_DEMO" in p.environ()]
+        with psycopg.connect(url_of(data), autocommit=True) as connection:
+            Ledger(connection).run(statements.open_book(23_990, "RUB"))
+    port = str(free_port())
+    said = fails(tmp_path, "demo", "--data", str(data), "--fresh", "--port", port)
+    assert said.startswith(f"{data} has a ledger of its own, to which the demo does not add")
 
 
 def test_it_does_not_add_to_a_ledger_that_is_not_its_own(server_url: str, tmp_path: Path) -> None:
@@ -75,33 +149,59 @@ def test_it_does_not_add_to_a_ledger_that_is_not_its_own(server_url: str, tmp_pa
         rows = [(n, Unit.MONEY, 1, AccountFlags.NONE) for n in (1, 2)]
         ledger.run(statements.open_accounts(1, rows))
         ledger.post(1, Transfer(transfer_id("theirs"), 1, 2, 5, 1))
-        environment = {"POPOLNI_DATABASE_URL": as_url(url)}
-        assert "a ledger of its own" in demo_fails(tmp_path, **environment)
+        port = str(free_port())
+        said = fails(tmp_path, "demo", "--port", port, POPOLNI_DATABASE_URL=as_url(url))
+        assert "a ledger of its own" in said
         assert len(ledger.log(1)) == 1
+        assert ask(url, "select count(*) from popolni_branch") == 0
 
 
-def test_an_empty_database_of_the_users_own(server_url: str, tmp_path: Path) -> None:
-    """Where --fresh is refused, and no password is shown."""
-    with new_database(server_url) as url:
-        environment = {**at_home(tmp_path), "POPOLNI_DATABASE_URL": as_url(url)}
-        line = demo_fails(tmp_path, "--fresh", POPOLNI_DATABASE_URL=as_url(url))
-        assert "--fresh" in line
-        process = subprocess.Popen(
-            [sys.executable, "-m", "popolni", "demo"],
-            env={**os.environ, **environment, "PYTHONPATH": str(SOURCE)},
-            stdout=subprocess.PIPE,
-            text=True,
+def test_a_database_of_the_users_own(server_url: str, tmp_path: Path) -> None:
+    """Where --fresh is refused, no password is shown, and secrets are the user's to keep."""
+    with new_database(server_url) as conninfo:
+        url = as_url(conninfo)
+        own = {"POPOLNI_DATABASE_URL": url}
+        assert "--fresh" in fails(tmp_path, "demo", "--fresh", POPOLNI_DATABASE_URL=url)
+        said = fails(tmp_path, "serve", POPOLNI_DATABASE_URL=url)
+        assert said == (
+            "with POPOLNI_DATABASE_URL, serve also needs POPOLNI_SECRET_KEY and "
+            "POPOLNI_DATA_KEYS: ./popolni secrets makes them, once and for every machine on "
+            "that database"
         )
-        assert process.stdout is not None
-        shown = ""
-        while not shown.endswith("READY\n"):
-            line = process.stdout.readline()
-            assert line
-            shown += line
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-        process.stdout.close()
-        assert "postgresql://" not in shown
+        made = subprocess.run(
+            command("secrets"),
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        secrets = dict(line.split("=", 1) for line in made.stdout.splitlines())
+        assert sorted(secrets) == sorted(NAMES)
+        with running(tmp_path, "serve", variables=own | secrets) as serve:
+            assert serve.answers()
+            assert "postgresql://" not in serve.shown
+        with running(tmp_path, "demo", variables=own) as demo:  # it is empty
+            assert demo.answers()
+            assert "postgresql://" not in demo.shown
+        folder = tmp_path / ".local" / "share" / "popolni"
+        assert not (folder / "postgres").exists()
+        assert (folder / "secrets").exists()
+
+
+@pytest.mark.parametrize("port", ["0", "65535", "-1", "x", ""])
+def test_a_port_that_is_none(port: str, tmp_path: Path) -> None:
+    assert "is not a port between 1 and 65534" in fails(tmp_path, "demo", f"--port={port}")
+
+
+def test_a_port_that_another_program_shares(tmp_path: Path) -> None:
+    """Granian would share it too, and every other request would go astray."""
+    port = free_port()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        said = fails(tmp_path, "demo", "--data", str(tmp_path / "data"), "--port", str(port))
+    assert said.startswith(f"port {port} cannot be used")
 
 
 def as_url(conninfo: str) -> str:
@@ -109,3 +209,29 @@ def as_url(conninfo: str) -> str:
     parts = psycopg.conninfo.conninfo_to_dict(conninfo)
     host = str(parts["host"]).replace("/", "%2F")
     return f"postgresql://{parts['user']}@/{parts['dbname']}?host={host}"
+
+
+def test_of_two_starts_at_once_one_gets_the_port(tmp_path: Path) -> None:
+    """Before either has bound it: Granian would let both."""
+    port = str(free_port())
+    words = [command("serve", "--port", port, "--data", str(tmp_path / name)) for name in "ab"]
+    started = [
+        subprocess.Popen(
+            each,
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for each in words
+    ]
+    wait_for(lambda: any(process.poll() is not None for process in started))
+    refused = [process for process in started if process.poll() is not None]
+    (left,) = (process for process in started if process not in refused)
+    left.send_signal(signal.SIGTERM)
+    assert refused[0].communicate(timeout=60)[1] == (
+        f"popolni: port {port} cannot be used (another start has it):"
+        " choose another one with --port\n"
+    )
+    left.communicate(timeout=60)
+    assert (refused[0].returncode, left.returncode) == (2, 0)
