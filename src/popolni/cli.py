@@ -13,29 +13,23 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from popolni import __version__
+from popolni.commands.branches import add_branches
+from popolni.commands.common import Parser, add_data, existing_database, read_date
+from popolni.commands.numbering import add_number, add_numbering
+from popolni.commands.programs import add_demo, add_secrets, add_serve
+from popolni.commands.staff import add_staff
+from popolni.commands.subscribers import add_balance, add_documents, add_subscribers
+from popolni.commands.worker import add_worker
 from popolni.core.errors import UserError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    Subparsers = argparse._SubParsersAction["Parser"]
+    from popolni.commands.common import Subparsers
 
 INTERRUPTED = 128 + 2  # what a shell reports for a program that SIGINT ended
 BROKEN_PIPE = 128 + 13
-
-
-class Parser(argparse.ArgumentParser):
-    """Says a mistake in one line, and takes no half of an option's name for the whole."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **options})
-
-    def error(self, message: str) -> NoReturn:
-        """One line, and where to look."""
-        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -64,21 +58,6 @@ def run_test(args: argparse.Namespace) -> int:
     os.execv(sys.executable, [sys.executable, str(runner), *args.parts])  # noqa: S606 # no shell
 
 
-def add_demo(subparsers: "Subparsers") -> None:
-    """Declare ``popolni demo``."""
-    parser = subparsers.add_parser("demo", help="run with demo data, until Ctrl-C")
-    add_data(parser)
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier demo did")
-    parser.set_defaults(run=run_demo)
-
-
-def run_demo(args: argparse.Namespace) -> int:
-    """Run the demo."""
-    from popolni.embedded.demo import demo
-
-    return demo(args.data, fresh=args.fresh)
-
-
 def add_verify(subparsers: "Subparsers") -> None:
     """Declare ``popolni verify``."""
     parser = subparsers.add_parser("verify", help="prove the books: recompute every account")
@@ -95,35 +74,55 @@ def add_verify(subparsers: "Subparsers") -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Verify, and print what was found."""
-    from popolni.embedded.database import VARIABLE, database
-    from popolni.embedded.postgres import default_data
     from popolni.ledger.verify import main as verify
 
-    data = args.data or default_data().expanduser()
-    if not os.environ.get(VARIABLE) and not (data / "postgres").exists():
-        raise UserError(f"there is no ledger in {data} yet: ./popolni demo makes one")
-    with database(data) as url:
+    with existing_database(args.data) as url:
         return verify(url, book=args.book, since=args.since)
 
 
+class Bench(NamedTuple):
+    """A benchmark: what it measures; its options with default, least and meaning, if it has any.
+
+    Without options it needs no database.
+    """
+
+    text: str
+    options: dict[str, tuple[float, float, str]] | None
+
+
 BENCHES = {
-    "ledger": "transfers a second, beside pgbench's TPC-B on the same server",
-    "codec": "what writing a batch down costs, beside the driver's own way",
-}
+    "ledger": Bench("transfers a second, beside pgbench's TPC-B on the same server", {
+        "--seconds": (5.0, 0.01, "for each run"),
+        "--large": (5_000_000, 4, "accounts"),
+    }),
+    "numbering": Bench("importing and looking up the numbering plan, beside a plain copy", {
+        "--ranges": (450_000, 1_000, "in all"),
+    }),
+    "subscribers": Bench("loading subscribers from a file", {
+        "--numbers": (200_000, 1_000, "to load"),
+    }),
+    "office": Bench("the back office's lists, beside counted ones", {
+        "--subscribers": (5_000_000, 1_000, "in the lists"),
+        "--rounds": (15, 1, "for each page"),
+    }),
+    "codec": Bench("what writing a batch down costs, beside the driver's own way", None),
+}  # fmt: skip
 
 
 def add_bench(subparsers: "Subparsers") -> None:
     """Declare ``popolni bench``."""
     parser = subparsers.add_parser("bench", help="measure, beside something well known")
     benches = parser.add_subparsers(metavar="WHAT", required=True, dest="what")
-    for name, text in BENCHES.items():
+    for name, (text, options) in BENCHES.items():
         bench = benches.add_parser(name, help=text)
-        bench.set_defaults(run=run_bench, options=())
-        if name == "ledger":
-            add_data(bench, "; without it, a folder of its own that is removed again")
-            bench.add_argument("--json", action="store_true", help="one JSON object")
-            bench.add_argument("--seconds", type=float, default=5, help="for each run (5)")
-            bench.add_argument("--large", type=int, default=5_000_000, help="accounts (5000000)")
+        bench.set_defaults(run=run_bench)
+        if options is None:
+            continue
+        add_data(bench, "; without it, a folder of its own that is removed again")
+        bench.add_argument("--json", action="store_true", help="one JSON object")
+        for option, (default, _least, meaning) in options.items():
+            help_ = f"{meaning} ({default:,})"
+            bench.add_argument(option, type=type(default), default=default, help=help_)
 
 
 def run_bench(args: argparse.Namespace) -> int:
@@ -135,12 +134,16 @@ def run_bench(args: argparse.Namespace) -> int:
     program = PROJECT / "bench" / f"{args.what}.py"
     if not program.is_file():
         raise UserError(f"the benchmarks are not here: {program} is missing")
-    if args.what == "codec":
-        return run_program([sys.executable, str(program)], {})
-    if args.seconds <= 0 or args.large < 4:
-        raise UserError("--seconds is more than 0 and --large at least 4")
-    command = [sys.executable, str(program), "--seconds", str(args.seconds)]
-    command += ["--large", str(args.large), *(["--json"] if args.json else [])]
+    command = [sys.executable, str(program)]
+    options = BENCHES[args.what].options
+    if options is None:
+        return run_program(command, {})
+    for option, (_default, least, _meaning) in options.items():
+        value = getattr(args, option.removeprefix("--"))
+        if value < least:
+            raise UserError(f"{option} is at least {least}")
+        command += [option, str(value)]
+    command += ["--json"] if args.json else []
     with (
         tempfile.TemporaryDirectory(prefix="popolni-bench-") as own,
         database(args.data or Path(own) / "data") as url,
@@ -160,33 +163,22 @@ def run_program(command: list[str], environment: dict[str, str]) -> int:
                 continue
 
 
-def add_data(parser: argparse.ArgumentParser, otherwise: str = "") -> None:
-    """Declare ``--data``, for what needs the database."""
-    own = "a folder for the embedded PostgreSQL (POPOLNI_DATABASE_URL, where set, goes first)"
-    parser.add_argument("--data", type=read_folder, metavar="DIR", help=own + otherwise)
-
-
-def read_folder(text: str) -> Path:
-    """Read a folder's name; an empty one is a variable that was not set, not this folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("the name of a folder is missing")
-    return Path(text)
-
-
-def read_date(text: str) -> "datetime":
-    """Read a date, or a date and time; without a time zone it is UTC."""
-    from datetime import UTC, datetime
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a date such as 2026-01-31 or 2026-01-31T12:00+03:00"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-COMMANDS = (add_demo, add_verify, add_bench, add_test)
+COMMANDS = (
+    add_demo,
+    add_serve,
+    add_worker,
+    add_secrets,
+    add_staff,
+    add_branches,
+    add_balance,
+    add_number,
+    add_numbering,
+    add_subscribers,
+    add_documents,
+    add_verify,
+    add_bench,
+    add_test,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

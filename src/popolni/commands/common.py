@@ -1,0 +1,107 @@
+"""What commands share: reading words, and the database that they work on.
+
+What needs Django or the server is imported inside functions: `popolni --help` does not wait.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from popolni.core.errors import UserError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    Subparsers = argparse._SubParsersAction["Parser"]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a mistake in one line, and takes no half of an option's name for the whole."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """One line, and where to look."""
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def add_data(parser: argparse.ArgumentParser, otherwise: str = "") -> None:
+    """Declare ``--data``, for what needs the database."""
+    own = "a folder for the embedded PostgreSQL (POPOLNI_DATABASE_URL, where set, goes first)"
+    parser.add_argument("--data", type=read_folder, metavar="DIR", help=own + otherwise)
+
+
+def read_folder(text: str) -> Path:
+    """Read a folder's name; an empty one is a variable that was not set, not this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a folder is missing")
+    return Path(text)
+
+
+def read_date(text: str) -> "datetime":
+    """Read a date, or a date and time; without a time zone it is UTC."""
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date such as 2026-01-31 or 2026-01-31T12:00+03:00"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@contextmanager
+def existing_database(data: Path | None) -> Iterator[str]:
+    """The URL of a database that was there before; a folder without one is refused."""
+    from popolni.embedded.database import VARIABLE, database
+    from popolni.embedded.postgres import default_data
+
+    folder = data or default_data().expanduser()
+    if not os.environ.get(VARIABLE) and not (folder / "postgres").exists():
+        raise UserError(f"there is no ledger in {folder} yet: ./popolni demo makes one")
+    with database(data) as url:
+        yield url
+
+
+@contextmanager
+def django_on_database(data: Path | None) -> Iterator[str]:
+    """Django, set up on an existing, migrated database; its URL.
+
+    Whatever the database refuses inside is one line for a person.
+    """
+    from popolni.embedded.database import VARIABLE
+    from popolni.embedded.postgres import default_data
+    from popolni.embedded.secrets import load_secrets
+
+    with existing_database(data) as url:
+        if not os.environ.get(VARIABLE):
+            os.environ |= load_secrets(data or default_data().expanduser())
+        os.environ |= {VARIABLE: url, "DJANGO_SETTINGS_MODULE": "popolni.settings"}
+        import django
+        import django.db
+
+        django.setup()
+        try:
+            _check_migrations()
+            yield url
+        except django.db.Error as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"the database refuses: {reason}") from error
+        finally:
+            django.db.connections.close_all()
+
+
+def _check_migrations() -> None:
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise UserError(
+            "this database is not up to date: ./popolni demo or ./popolni serve brings it there"
+        )
