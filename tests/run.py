@@ -5,6 +5,7 @@ takes: a path, a test's id, an option (from the first option on, all words are p
 Every step runs, even when an earlier one failed, and the last lines say how each ended.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -51,6 +52,8 @@ STEPS: dict[str, Callable[[], list[Command]]] = {
     step.__name__: step for step in (lint, types, imports, sql, shell)
 }
 PYTEST = "pytest"
+WORKERS_MAX = 4
+"""Each has a PostgreSQL of its own."""
 
 
 def choose(parts: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -74,6 +77,26 @@ def choose(parts: Sequence[str]) -> tuple[list[str], list[str]]:
     elif given and PYTEST not in steps:
         steps.append(PYTEST)
     return steps, given
+
+
+def side_by_side() -> list[str]:
+    """All tests on as many processes as there are cores; those of a file stay together."""
+    workers = min(os.cpu_count() or 1, WORKERS_MAX)
+    return ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+
+
+def get_browser() -> str | None:
+    """Sees to it that there is a browser; None, or why its tests will be skipped."""
+    path = PROJECT / "tests" / "browser" / "chromium.py"
+    spec = importlib.util.spec_from_file_location("chromium", path)
+    if spec is None or spec.loader is None:
+        return f"{path} can't be read"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    reason: str | None = module.install_chromium()
+    if reason:
+        print(f"== {reason}", flush=True)
+    return reason
 
 
 def run_command(command: Command, environment: dict[str, str]) -> int:
@@ -111,11 +134,14 @@ def main(parts: Sequence[str]) -> int:
     except ValueError as error:
         print(f"popolni: {error}", file=sys.stderr)
         return 2
-    pytest = [*PYTHON, "pytest", *given]
+    missing = get_browser() if PYTEST in steps and not given else None
+    pytest = [*PYTHON, "pytest", *(given or side_by_side())]
     results = [run_step(name, [pytest] if name == PYTEST else STEPS[name]()) for name in steps]
     print()
     for _, line in results:
         print(line)
+    if missing:
+        print(f"browser  SKIPPED: {missing}")
     return 0 if all(passed for passed, _ in results) else 1
 
 
