@@ -18,10 +18,10 @@ from popolni.agents.service import (
     float_account,
     float_left,
 )
+from popolni.catalog.formats import money
 from popolni.core.channel import Channel
 from popolni.ledger.client import run
 from popolni.ledger.statements import read_accounts
-from popolni.web.office.formats import money
 from tests.web.office.rooms import (
     agent,
     branch,

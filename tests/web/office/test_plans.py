@@ -8,13 +8,13 @@ from django.utils import timezone
 
 from popolni.agents.roles import assign, create_roles
 from popolni.agents.staff import User
+from popolni.catalog.formats import amount, money
 from popolni.catalog.plans.models import Plan, PlanVersion
 from popolni.catalog.plans.rules import Rate, WhenShort
 from popolni.catalog.plans.service import new_version, terms_of
 from popolni.ledger.model import Unit
 from popolni.subscribers.models import Subscriber, Subscription
 from popolni.subscribers.service import open_number
-from popolni.web.office.formats import amount, money
 from tests.web.office.rooms import (
     START,
     branch,

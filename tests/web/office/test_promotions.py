@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from popolni.catalog.formats import amount, money
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
 from popolni.catalog.promotions.service import budget_account, budget_left, open_budget
 from popolni.core.identifiers import transfer_id
@@ -11,7 +12,6 @@ from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run
 from popolni.ledger.model import Transfer, Unit
 from popolni.ledger.statements import post, read_accounts
-from popolni.web.office.formats import amount, money
 from tests.web.office.rooms import (
     branch,
     browser,

@@ -25,6 +25,7 @@ from unfold.widgets import (
 
 from popolni.agents.models import Contract
 from popolni.agents.service import float_left
+from popolni.catalog.formats import SYMBOLS, amount
 from popolni.catalog.promotions.models import PromotionBudget
 from popolni.catalog.promotions.service import budget_kind, budget_left
 from popolni.core.errors import UserError
@@ -36,7 +37,6 @@ from popolni.subscribers.models import Number
 from popolni.topups.adjustments import REASON_MAX, REASON_MIN, Target, needs_approval
 from popolni.topups.models import Adjustment
 from popolni.web.office.fields import MoneyField
-from popolni.web.office.formats import SYMBOLS, amount
 from popolni.web.office.search import as_number
 from popolni.web.office.units import BYTES, MESSAGES, SECONDS, AmountField
 

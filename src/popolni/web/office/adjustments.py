@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from popolni.catalog.formats import amount, right
 from popolni.core.errors import UserError
 from popolni.core.outcome import Outcome
 from popolni.ledger.errors import LedgerError, OutcomeUnknown
@@ -41,7 +42,6 @@ from popolni.web.office.adjustment_forms import (
 )
 from popolni.web.office.badges import badge, moment
 from popolni.web.office.base import OfficeAdmin, ReadOnly, require
-from popolni.web.office.formats import amount, right
 from popolni.web.office.parts import link
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from popolni.agents.models import Agent, Commission, Contract, Credential, Outlet
 from popolni.agents.service import check_networks
+from popolni.catalog.formats import right
 from popolni.core.errors import UserError
 from popolni.web.office import credential_pages, floats
 from popolni.web.office.base import ReadOnly
 from popolni.web.office.contracts import ContractAdmin
 from popolni.web.office.fields import key_of
-from popolni.web.office.formats import right
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.outlets import OutletAdmin
 from popolni.web.office.parts import (

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import BooleanRadioFilter, RelatedDropdownFilter
 
+from popolni.catalog.formats import amount, right
 from popolni.catalog.promotions.models import PromotionBudget
 from popolni.catalog.promotions.service import budget_account, budget_kind, open_budget
 from popolni.ledger.client import run
@@ -18,7 +19,6 @@ from popolni.ledger.model import Account
 from popolni.ledger.statements import read_accounts_of_books
 from popolni.subscribers.rules import available
 from popolni.topups.models import Adjustment
-from popolni.web.office.formats import amount, right
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.parts import RoomAdmin, adopt, bar, link, page_action
 

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.widgets import UnfoldAdminColorInputWidget
 
+from popolni.catalog.formats import money, plain_money, right
 from popolni.catalog.operators.models import (
     Branch,
     ChannelLimit,
@@ -19,7 +20,6 @@ from popolni.catalog.operators.models import (
 )
 from popolni.catalog.operators.service import check_time_zone, open_branch
 from popolni.core.errors import UserError
-from popolni.web.office.formats import money, plain_money, right
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.parts import (
     NAMES,

@@ -15,8 +15,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from popolni.audit import HIDDEN
+from popolni.catalog.formats import plain_money
 from popolni.web.office.fields import MINOR
-from popolni.web.office.formats import plain_money
 
 NOTHING = "–"
 EMPTY = ("None", "", None)

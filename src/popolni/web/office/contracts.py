@@ -12,11 +12,11 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 
 from popolni.agents.models import Commission, Contract
 from popolni.agents.service import open_contract
+from popolni.catalog.formats import money, right
 from popolni.topups.models import Adjustment
 from popolni.web.office import floats
 from popolni.web.office.fields import key_of
 from popolni.web.office.filters import BranchFilter
-from popolni.web.office.formats import money, right
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.parts import (
     OnceForm,

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from popolni.agents.models import Contract
 from popolni.agents.service import float_left
+from popolni.catalog.formats import amount, money
 from popolni.catalog.labels import CHANNELS
 from popolni.catalog.operators.models import Branch
 from popolni.catalog.promotions.models import PromotionBudget
@@ -25,7 +26,6 @@ from popolni.readers.models import TopUpHour
 from popolni.subscribers.rules import available
 from popolni.topups.models import Adjustment
 from popolni.web.office.adjustments import waiting_count
-from popolni.web.office.formats import amount, money
 
 COLOURS = {
     "counter": "#2563eb",

@@ -8,10 +8,10 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from popolni.agents.models import Agent
+from popolni.catalog.formats import amount
 from popolni.catalog.promotions.models import Promotion
 from popolni.ledger.chart import SUBJECT_MAX, Code, Kind
 from popolni.ledger.model import LogEntry, TransferFlags, Unit
-from popolni.web.office.formats import amount
 
 CODES = {
     0: _("release of a reserved sum"),

@@ -8,9 +8,9 @@ from django.urls import reverse
 
 from popolni.agents.models import Contract
 from popolni.agents.service import float_account, float_history, float_left
+from popolni.catalog.formats import money
 from popolni.topups.models import Adjustment
 from popolni.web.office.entries import lines
-from popolni.web.office.formats import money
 
 PAGE = 25
 ASK = "popolni.ask_float"

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from popolni.catalog.formats import amount, money
 from popolni.catalog.labels import CHANNELS, METHODS
 from popolni.catalog.operators.rules import Identity
 from popolni.core.channel import Channel
@@ -22,10 +23,9 @@ from popolni.ledger.statements import SEQ_END, read_log_of_accounts
 from popolni.subscribers.documents import masked
 from popolni.subscribers.models import Allowance, Number, Subscription
 from popolni.topups.preview import Preview, preview
+from popolni.topups.words import REFUSALS, WHY_NOT
 from popolni.web.office.entries import lines
 from popolni.web.office.fields import MoneyField, key_of
-from popolni.web.office.formats import amount, money
-from popolni.web.office.refusals import REFUSALS, WHY_NOT
 
 TIMELINE = 25
 IDENTITIES = [

@@ -10,6 +10,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
+from popolni.catalog.formats import right
 from popolni.catalog.numbering.models import (
     Carrier,
     NumberingImport,
@@ -18,7 +19,6 @@ from popolni.catalog.numbering.models import (
     Region,
 )
 from popolni.web.office.base import ReadOnly
-from popolni.web.office.formats import right
 from popolni.web.office.parts import RoomAdmin
 from popolni.web.office.reports import sections
 from popolni.web.office.search import as_number

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from popolni.catalog.formats import money, right
 from popolni.core.errors import UserError
 from popolni.ledger.errors import LedgerError
 from popolni.subscribers import service
@@ -23,7 +24,6 @@ from popolni.web.office import number_page
 from popolni.web.office.badges import badge
 from popolni.web.office.base import Inline, OfficeAdmin, ReadOnly, require
 from popolni.web.office.filters import BranchFilter
-from popolni.web.office.formats import money, right
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.search import as_number
 

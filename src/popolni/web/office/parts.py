@@ -19,10 +19,10 @@ from unfold.decorators import action
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
 
+from popolni.catalog.formats import plain_money
 from popolni.core.errors import UserError
 from popolni.web.office.base import Inline, OfficeAdmin
 from popolni.web.office.fields import MINOR
-from popolni.web.office.formats import plain_money
 from popolni.web.office.generics import AnyModelForm
 
 NAMES = (("name_ru", "name_en", "name_zh"),)

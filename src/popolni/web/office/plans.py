@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
+from popolni.catalog.formats import amount, money, right
 from popolni.catalog.plans.models import Plan, PlanVersion
 from popolni.catalog.plans.service import create_plan, edit_version, is_in_use, new_version
 from popolni.ledger.model import Unit
@@ -21,7 +22,6 @@ from popolni.subscribers.models import Subscription
 from popolni.web.office.badges import badge
 from popolni.web.office.base import ReadOnly
 from popolni.web.office.fields import key_of
-from popolni.web.office.formats import amount, money, right
 from popolni.web.office.parts import (
     NamedAdmin,
     RoomAdmin,

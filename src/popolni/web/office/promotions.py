@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import BooleanRadioFilter, RelatedDropdownFilter
 
+from popolni.catalog.formats import amount, money
 from popolni.catalog.labels import CHANNELS
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
 from popolni.catalog.promotions.service import budget_kind
@@ -19,7 +20,6 @@ from popolni.core.errors import UserError
 from popolni.web.office.badges import badge
 from popolni.web.office.base import ReadOnly
 from popolni.web.office.budgets import OPEN, BudgetAdmin, funded_text, left_text
-from popolni.web.office.formats import amount, money
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.parts import (
     NAMES,
