@@ -13,6 +13,7 @@ import django.db
 import pytest
 from auditlog.models import LogEntry
 from django.db import transaction
+from django.utils import timezone
 
 from popolni.catalog.operators.models import Branch, ComplianceProfile, Operator
 from popolni.catalog.plans.models import Plan, PlanVersion
@@ -163,17 +164,20 @@ def test_no_plan(operator: Operator, changes: dict[str, Any], message: str) -> N
 
 def test_a_new_version_ends_the_former_one(version: PlanVersion, branch: Branch) -> None:
     put_someone_on(version, branch)
-    second = new_version(version.plan, OTHER, valid_from=day(10))
-    third = new_version(version.plan, replace(TERMS, valid_from=day(20)))
+    tomorrow, later = (timezone.now() + timedelta(days=days) for days in (1, 20))
+    second = new_version(version.plan, OTHER, valid_from=tomorrow)
+    third = new_version(version.plan, replace(TERMS, valid_from=later))
     assert state_of(version.plan) == [
-        (1, day(1), day(10)),
-        (2, day(10), day(20)),
-        (3, day(20), None),
+        (1, day(1), tomorrow),
+        (2, tomorrow, later),
+        (3, later, None),
     ]
-    assert terms_of(second) == replace(OTHER, valid_from=day(10))
+    assert terms_of(second) == replace(OTHER, valid_from=tomorrow)
     first = PlanVersion.objects.get(pk=version.pk)
-    assert terms_of(first) == replace(TERMS, valid_to=day(10))  # and nothing else of it changed
-    assert [version_at(version.plan, at) for at in (day(9), day(10), day(19), day(20))] == [
+    assert terms_of(first) == replace(TERMS, valid_to=tomorrow)  # and nothing else of it changed
+    moment = timedelta(microseconds=1)
+    times = (tomorrow - moment, tomorrow, later - moment, later)
+    assert [version_at(version.plan, at) for at in times] == [
         version,
         second,
         second,
@@ -203,6 +207,53 @@ def test_versions_follow_each_other(version: PlanVersion, valid_from: datetime) 
         f"{version} is valid from 2026-01-01 00:00 UTC: the version after it begins later than that"
     )
     assert state_of(version.plan) == [(1, day(1), None)]
+
+
+@pytest.mark.parametrize("ended_at", [None, day(3)])
+def test_a_version_never_begins_under_people_who_are_on_the_former_one(
+    version: PlanVersion, branch: Branch, ended_at: datetime | None
+) -> None:
+    put_someone_on(version, branch, started_at=day(2), ended_at=ended_at)
+    for valid_from in (day(2), day(10), timezone.now() - timedelta(minutes=2)):
+        with pytest.raises(UserError) as caught:
+            new_version(version.plan, OTHER, valid_from=valid_from)
+        assert str(caught.value) == (
+            f"there are numbers on {version}: the version after it begins now or later"
+        )
+    assert state_of(version.plan) == [(1, day(1), None)]
+    now = timezone.now() - timedelta(seconds=50)  # a form took its time
+    new_version(version.plan, OTHER, valid_from=now)
+    assert state_of(version.plan) == [(1, day(1), now), (2, now, None)]
+
+
+def test_a_version_begins_after_the_last_number_went_on_the_former_one(
+    version: PlanVersion, branch: Branch
+) -> None:
+    started_at = timezone.now() - timedelta(seconds=10)
+    put_someone_on(version, branch, started_at=started_at)
+    with pytest.raises(UserError) as caught:
+        new_version(version.plan, OTHER, valid_from=started_at)
+    assert str(caught.value) == (
+        f"a number went on {version} at {started_at:%Y-%m-%d %H:%M} UTC or after that:"
+        " the next one begins later"
+    )
+    begins = started_at + timedelta(microseconds=1)
+    new_version(version.plan, OTHER, valid_from=begins)
+    assert state_of(version.plan) == [(1, day(1), begins), (2, begins, None)]
+
+
+def test_an_edited_version_does_not_begin_under_people_either(
+    version: PlanVersion, branch: Branch
+) -> None:
+    put_someone_on(version, branch, started_at=day(2))
+    tomorrow = timezone.now() + timedelta(days=1)
+    second = new_version(version.plan, OTHER, valid_from=tomorrow)
+    with pytest.raises(UserError, match="the version after it begins now or later"):
+        edit_version(second, replace(OTHER, valid_from=day(10)))
+    edit_version(second, replace(TERMS, valid_from=tomorrow))
+    later = tomorrow + timedelta(days=1)
+    edit_version(second, replace(TERMS, valid_from=later))
+    assert state_of(version.plan) == [(1, day(1), later), (2, later, None)]
 
 
 def test_one_of_many_at_the_same_moment_makes_it(
@@ -244,8 +295,9 @@ def test_a_version_that_someone_is_or_was_on_is_not(
     )
     assert terms_of(PlanVersion.objects.get(pk=version.pk)) == TERMS
     # the one after it may be
-    second = new_version(version.plan, TERMS, valid_from=day(10))
-    edit_version(second, replace(OTHER, valid_from=day(10)))
+    tomorrow = timezone.now() + timedelta(days=1)
+    second = new_version(version.plan, TERMS, valid_from=tomorrow)
+    edit_version(second, replace(OTHER, valid_from=tomorrow))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
@@ -240,11 +241,44 @@ def test_a_new_version_begins_with_what_the_last_one_says(model: str) -> None:
 def test_a_new_version_ends_the_one_before_it() -> None:
     client, version = browser(), plan(operator("h24"), "h24-plan")
     use(version)
-    data = TERMS | {"plan": str(version.plan_id)}
+    tomorrow = timezone.localtime(timezone.now() + timedelta(days=1))
+    data = TERMS | {"plan": str(version.plan_id), "valid_from_0": f"{tomorrow:%Y-%m-%d}"}
     assert sent(client, f"{ADD_VERSION}?from={version.pk}", data) == VERSIONS
     first, second = PlanVersion.objects.filter(plan=version.plan).order_by("version")
     assert (second.version, second.price_minor) == (2, 45_050)
     assert (first.valid_from, first.valid_to) == (START, second.valid_from)
+
+
+def test_a_new_version_whose_beginning_nobody_touched_begins_when_it_is_sent() -> None:
+    client, version = browser(), plan(operator("h24"), "h24-plan")
+    use(version)
+    page = client.get(f"{ADD_VERSION}?from={version.pk}").content.decode()
+    assert 'name="initial-valid_from_0"' in page
+    opened = timezone.localtime(timezone.now() - timedelta(hours=1))
+    shown = {"valid_from_0": f"{opened:%Y-%m-%d}", "valid_from_1": f"{opened:%H:%M:%S}"}
+    hidden = {f"initial-{name}": value for name, value in shown.items()}
+    before = timezone.now()
+    sent(client, ADD_VERSION, TERMS | {"plan": str(version.plan_id)} | shown | hidden)
+    second = PlanVersion.objects.get(plan=version.plan, version=2)
+    assert before <= second.valid_from <= timezone.now()
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("ru", "следующая версия начинается сейчас или позже"),
+        ("en", "the version after it begins now or later"),
+        ("zh-hans", "后一版本须从现在或更晚的时间起生效"),
+    ],
+)
+def test_a_new_version_that_begins_under_people_is_refused(language: str, sentence: str) -> None:
+    client, version = browser(), plan(operator("h24"), "h24-plan")
+    use(version)
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = language
+    page = refused(client, ADD_VERSION, TERMS | {"plan": str(version.plan_id)})
+    assert sentence in page
+    assert 'value="2026-02-01"' in page
+    assert PlanVersion.objects.filter(plan=version.plan).count() == 1
 
 
 def test_a_new_version_that_begins_too_early_is_refused() -> None:

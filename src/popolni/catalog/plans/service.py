@@ -8,10 +8,11 @@ is deferred: too late.) Changes to one plan's versions wait for each other on th
 
 import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from popolni.catalog.operators.models import Operator
@@ -19,6 +20,9 @@ from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVers
 from popolni.catalog.plans.rules import PeriodUnit, PlanTerms, Rate, WhenShort, check_terms
 from popolni.core.errors import UserError
 from popolni.ledger.model import Unit
+
+GRACE = timedelta(minutes=1)
+"""So long ago is still now: a form that said "now" was on its way."""
 
 _COLUMNS = (
     *("name_ru", "name_en", "name_zh", "description_ru", "description_en", "description_zh"),
@@ -90,7 +94,8 @@ def new_version(plan: Plan, terms: PlanTerms, *, valid_from: datetime | None = N
     """The plan's next version; the former one may be bought until it begins.
 
     `valid_from`, where given, goes before that of the terms. Raises UserError if it is not later
-    than the former version's, or if a term is wrong.
+    than the former version's and than the last time a number went on that one, if it has passed
+    although numbers are or were on the former one, or if a term is wrong.
     """
     terms = replace(terms, valid_from=valid_from or terms.valid_from)
     check_terms(terms)
@@ -144,9 +149,26 @@ def _end_before(
             _("%(version)s is valid from %(at)s: the version after it begins later than that")
             % {"version": former, "at": _moment(former.valid_from)}
         )
+    _check_nobody_on(former, begins)
     if former.valid_to is None or former.valid_to > begins or former.valid_to == until_now:
         former.valid_to = begins
         former.save(update_fields=["valid_to"])
+
+
+def _check_nobody_on(former: PlanVersion, begins: datetime) -> None:
+    """What people agreed to while a version was sold was never another one's terms."""
+    if not is_in_use(former):
+        return
+    if begins < timezone.now() - GRACE:
+        raise UserError(
+            _("there are numbers on %(version)s: the version after it begins now or later")
+            % {"version": former}
+        )
+    if former.subscription_set.filter(started_at__gte=begins).exists():
+        raise UserError(
+            _("a number went on %(version)s at %(at)s or after that: the next one begins later")
+            % {"version": former, "at": _moment(begins)}
+        )
 
 
 def _write(version: PlanVersion, terms: PlanTerms) -> PlanVersion:

@@ -4,6 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from django import forms
+from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -118,6 +119,8 @@ class TermsForm(forms.Form):
             field = self[moment]
             if self.initial.get(moment) and not field.field.has_changed(field.initial, field.data):
                 columns[moment] = self.initial[moment]  # the form shows no parts of a second
+        if "valid_from" not in self.changed_data and not self.initial.get("valid_from"):
+            columns["valid_from"] = now()  # a new one, "from now on": not from the form's opening
         columns["period_unit"] = PeriodUnit(columns["period_unit"])
         columns["when_short"] = WhenShort(columns["when_short"])
         units = PREFIXES.items()
