@@ -1,6 +1,6 @@
 """Versions of plans: their numbers and times, and that what someone is on never changes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from popolni.catalog.plans.rules import PeriodUnit, PlanTerms, Rate, WhenShort
 from popolni.catalog.plans.service import (
     create_plan,
     edit_version,
+    end_sale,
     hold_terms,
     is_in_use,
     new_version,
@@ -340,6 +341,80 @@ def test_an_edited_version_stays_in_its_place(
     assert [row[1:] for row in state_of(plan)] == expected
 
 
+@pytest.mark.parametrize("days", [None, 0, 3])
+def test_the_sale_of_a_version_in_use_ends(
+    version: PlanVersion, branch: Branch, days: int | None
+) -> None:
+    on_it = put_someone_on(version, branch)
+    before = timezone.now()
+    at = None if days is None else before + timedelta(days=days)
+    ended = end_sale(version, at)
+    row = PlanVersion.objects.get(pk=version.pk)
+    assert row.valid_to is not None
+    assert ended.valid_to == row.valid_to
+    assert terms_of(row) == replace(TERMS, valid_to=row.valid_to)  # no other term changed
+    if days:
+        assert row.valid_to == at
+    else:
+        assert before <= row.valid_to <= timezone.now()
+    assert version_at(version.plan, row.valid_to) is None
+    assert version_at(version.plan, row.valid_to - timedelta(microseconds=1)) == version
+    on_it.refresh_from_db()
+    assert (on_it.version, on_it.ended_at) == (version, None)
+    entry = LogEntry.objects.get_for_object(row).first()
+    assert entry is not None
+    assert list(entry.changes) == ["valid_to"]
+
+
+def test_a_sale_that_was_to_end_ends_earlier_or_later(version: PlanVersion) -> None:
+    far, near, between = (timezone.now() + timedelta(days=days) for days in (30, 10, 20))
+    for at in (far, near, between):
+        end_sale(version, at)
+        assert state_of(version.plan) == [(1, day(1), at)]
+
+
+def test_a_moment_just_past_is_now(version: PlanVersion) -> None:
+    before = timezone.now()
+    end_sale(version, before - timedelta(seconds=50))  # the form was on its way
+    ((_number, _from, valid_to),) = state_of(version.plan)
+    assert valid_to is not None
+    assert before <= valid_to <= timezone.now()
+
+
+def test_a_sale_does_not_end_in_the_past(version: PlanVersion, branch: Branch) -> None:
+    put_someone_on(version, branch)
+    with pytest.raises(UserError) as caught:
+        end_sale(version, timezone.now() - timedelta(minutes=2))
+    assert str(caught.value) == f"the sale of {version} ends now or later"
+    assert state_of(version.plan) == [(1, day(1), None)]
+
+
+def test_a_sale_ends_once(version: PlanVersion) -> None:
+    valid_to = end_sale(version).valid_to
+    for at in (None, timezone.now() + timedelta(days=1)):
+        with pytest.raises(UserError) as caught:
+            end_sale(version, at)
+        assert str(caught.value) == f"the sale of {version} ended at {valid_to:%Y-%m-%d %H:%M} UTC"
+    assert state_of(version.plan) == [(1, day(1), valid_to)]
+
+
+def test_a_sale_ends_between_its_beginning_and_the_next_version(version: PlanVersion) -> None:
+    soon, later = (timezone.now() + timedelta(days=days) for days in (1, 2))
+    second = new_version(version.plan, OTHER, valid_from=soon)
+    before = state_of(version.plan)
+    with pytest.raises(UserError, match=f"begins, at {soon:%Y-%m-%d %H:%M} UTC, or earlier"):
+        end_sale(version, later)
+    with pytest.raises(UserError, match="is later than its beginning"):
+        end_sale(second)
+    with pytest.raises(UserError, match="give the time zone too"):
+        end_sale(second, later.replace(tzinfo=None))
+    assert state_of(version.plan) == before
+    end_sale(version)
+    end_sale(second, later)
+    (_first, (number, valid_from, valid_to)) = state_of(version.plan)
+    assert (number, valid_from, valid_to) == (2, soon, later)
+
+
 def wait_until_blocked(future: Future[Any]) -> None:
     """Until some connection waits for a lock on a version's row."""
     waiting = (
@@ -357,37 +432,55 @@ def wait_until_blocked(future: Future[Any]) -> None:
             sleep(0.01)
 
 
+def after_a_subscription(
+    version: PlanVersion,
+    branch: Branch,
+    elsewhere: ThreadPoolExecutor,
+    change: Callable[[], PlanVersion],
+) -> Future[PlanVersion]:
+    """A change that is asked for, and has to wait, while a number goes on the version."""
+    subscribed, go_on = Event(), Event()
+
+    def do(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        finally:
+            django.db.connections.close_all()
+
+    def subscribe() -> None:
+        with transaction.atomic():
+            assert hold_terms(version) == TERMS
+            put_someone_on(version, branch)
+            subscribed.set()
+            assert go_on.wait(20)
+
+    subscribing = elsewhere.submit(do, subscribe)
+    assert subscribed.wait(20)
+    changing = elsewhere.submit(do, change)
+    wait_until_blocked(changing)
+    go_on.set()
+    subscribing.result(timeout=20)
+    return changing
+
+
 def test_who_edits_waits_for_who_subscribes(
     version: PlanVersion, branch: Branch, elsewhere: ThreadPoolExecutor
 ) -> None:
-    def edit() -> PlanVersion:
-        try:
-            return edit_version(version, OTHER)
-        finally:
-            django.db.connections.close_all()
-
-    subscribed, go_on = Event(), Event()
-
-    def subscribe() -> None:
-        try:
-            with transaction.atomic():
-                assert hold_terms(version) == TERMS
-                put_someone_on(version, branch)
-                subscribed.set()
-                assert go_on.wait(20)
-        finally:
-            django.db.connections.close_all()
-
-    subscribing = elsewhere.submit(subscribe)
-    assert subscribed.wait(20)
-    editing = elsewhere.submit(edit)
-    wait_until_blocked(editing)
-    go_on.set()
-    subscribing.result(timeout=20)
+    editing = after_a_subscription(version, branch, elsewhere, lambda: edit_version(version, OTHER))
     assert refusal_of(editing) == (
         f"there are numbers on {version}: make a new version of {version.plan}"
     )
     assert terms_of(PlanVersion.objects.get(pk=version.pk)) == TERMS
+
+
+def test_who_ends_the_sale_waits_for_who_subscribes(
+    version: PlanVersion, branch: Branch, elsewhere: ThreadPoolExecutor
+) -> None:
+    """So nobody is ever found on it who came after its end."""
+    ending = after_a_subscription(version, branch, elsewhere, lambda: end_sale(version))
+    ended = ending.result(timeout=20)
+    assert ended.valid_to is not None
+    assert version.subscription_set.get().started_at < ended.valid_to
 
 
 def test_who_subscribes_waits_for_who_edits(

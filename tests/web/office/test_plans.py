@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
@@ -288,6 +290,86 @@ def test_a_new_version_that_begins_too_early_is_refused() -> None:
     assert "the version after it begins later than that" in page
     assert 'value="2025-12-31"' in page
     assert PlanVersion.objects.filter(plan=version.plan).count() == 1
+
+
+def end_url(version: PlanVersion) -> str:
+    return reverse("admin:popolni_planversion_end_sale", args=(version.pk,))
+
+
+@pytest.mark.parametrize(
+    ("language", "button", "said"),
+    [
+        ("ru", "Прекратить продажу", "продаётся до"),
+        ("en", "End the sale", "is sold until"),
+        ("zh-hans", "停止销售", "停售时间"),
+    ],
+)
+def test_the_sale_of_a_version_in_use_is_ended(language: str, button: str, said: str) -> None:
+    client, version = browser(), plan(operator("h24"), "h24-plan")
+    use(version)
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = language
+    before = terms_of(version)
+    page = client.get(url_of(version)).content.decode()
+    assert button in page
+    assert f'href="{end_url(version)}"' in page
+    assert button in client.get(end_url(version)).content.decode()
+    asked_at = timezone.now()
+    assert sent(client, end_url(version), {"at_0": "", "at_1": ""}) == url_of(version)
+    row = PlanVersion.objects.get(pk=version.pk)
+    assert row.valid_to is not None
+    assert asked_at <= row.valid_to <= timezone.now()
+    assert terms_of(row) == replace(before, valid_to=row.valid_to)
+    page = client.get(url_of(version)).content.decode()
+    assert said in page
+    assert "&lt;" not in page
+    (entry,) = LogEntry.objects.get_for_object(row).filter(action=LogEntry.Action.UPDATE)
+    assert (list(entry.changes), entry.actor_id) == (
+        ["valid_to"],
+        int(client.session["_auth_user_id"]),
+    )
+
+
+def test_a_sale_ends_at_a_moment_to_come() -> None:
+    client, version = browser(), plan(operator("h24"), "h24-plan")
+    use(version)
+    tomorrow = timezone.localtime(timezone.now() + timedelta(days=1)).replace(microsecond=0)
+    data = {"at_0": f"{tomorrow:%Y-%m-%d}", "at_1": f"{tomorrow:%H:%M:%S}"}
+    assert sent(client, end_url(version), data) == url_of(version)
+    assert PlanVersion.objects.get(pk=version.pk).valid_to == tomorrow
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("ru", "продажа версии Тариф (v1) прекращается сейчас или позже"),
+        ("en", "the sale of Tariff (v1) ends now or later"),
+        ("zh-hans", "套餐 (v1)只能从现在或更晚的时间起停售"),
+    ],
+)
+def test_a_sale_that_is_to_end_in_the_past_goes_on(language: str, sentence: str) -> None:
+    client, version = browser(), plan(operator("h24"), "h24-plan")
+    use(version)
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = language
+    page = refused(client, end_url(version), {"at_0": "2026-03-01", "at_1": "00:00:00"})
+    assert sentence in page
+    assert 'value="2026-03-01"' in page
+    assert PlanVersion.objects.get(pk=version.pk).valid_to is None
+
+
+def test_the_end_of_a_sale_is_a_date_with_a_time() -> None:
+    client, version = browser(), plan(operator("h24"), "h24-plan")
+    page = refused(client, end_url(version), {"at_0": "tomorrow", "at_1": "00:00:00"})
+    assert "Enter a valid date." in page
+    assert client.get(end_url(version).replace(str(version.pk), "0")).status_code == 404
+
+
+def test_without_the_permission_no_sale_ends() -> None:
+    client, version = browser("view_planversion"), plan(operator("h24"), "h24-plan")
+    use(version)
+    assert end_url(version) not in client.get(url_of(version)).content.decode()
+    assert client.get(end_url(version)).status_code == 403
+    assert client.post(end_url(version), {"at_0": "", "at_1": ""}).status_code == 403
+    assert PlanVersion.objects.get(pk=version.pk).valid_to is None
 
 
 def test_the_plan_s_page_lists_its_versions() -> None:

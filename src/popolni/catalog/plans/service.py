@@ -120,12 +120,7 @@ def edit_version(version: PlanVersion, terms: PlanTerms) -> PlanVersion:
             _("there are numbers on %(version)s: make a new version of %(plan)s")
             % {"version": held, "plan": held.plan}
         )
-    later = versions.filter(version__gt=held.version).order_by("version").first()
-    if later and (terms.valid_to is None or terms.valid_to > later.valid_from):
-        raise UserError(
-            _("%(version)s ends when %(next)s begins, at %(at)s, or earlier")
-            % {"version": held, "next": later, "at": _moment(later.valid_from)}
-        )
+    _check_ends_before_next(versions, held, terms.valid_to)
     former = versions.filter(version__lt=held.version).order_by("-version").first()
     if former and terms.valid_from != held.valid_from:
         _end_before(former, terms.valid_from, until_now=held.valid_from)
@@ -134,10 +129,46 @@ def edit_version(version: PlanVersion, terms: PlanTerms) -> PlanVersion:
     return _write(held, terms)
 
 
+@transaction.atomic
+def end_sale(version: PlanVersion, at: datetime | None = None) -> PlanVersion:
+    """Nobody goes on the version from `at` (None: now) on; who is on it stays, on the same terms.
+
+    Returns its row as it is then. Raises UserError if the sale is over, if `at` has passed, is not
+    after the version's beginning, or is after the next version's.
+    """
+    versions = _lock(version.plan)
+    held = versions.select_for_update().get(pk=version.pk)  # waits for who goes on it now
+    now = timezone.now()
+    at = at or now
+    check_terms(replace(terms_of(held), valid_to=at))
+    if held.valid_to is not None and held.valid_to <= now:
+        raise UserError(
+            _("the sale of %(version)s ended at %(at)s")
+            % {"version": held, "at": _moment(held.valid_to)}
+        )
+    if at < now - GRACE:
+        raise UserError(_("the sale of %(version)s ends now or later") % {"version": held})
+    _check_ends_before_next(versions, held, at)
+    held.valid_to = max(at, now)
+    held.save(update_fields=["valid_to"])
+    return held
+
+
 def _lock(plan: Plan) -> QuerySet[PlanVersion]:
     """The plan's versions, which nobody else changes until this transaction ends."""
     Plan.objects.select_for_update(no_key=True).get(pk=plan.pk)
     return PlanVersion.objects.filter(plan=plan)
+
+
+def _check_ends_before_next(
+    versions: QuerySet[PlanVersion], version: PlanVersion, ends: datetime | None
+) -> None:
+    later = versions.filter(version__gt=version.version).order_by("version").first()
+    if later and (ends is None or ends > later.valid_from):
+        raise UserError(
+            _("%(version)s ends when %(next)s begins, at %(at)s, or earlier")
+            % {"version": version, "next": later, "at": _moment(later.valid_from)}
+        )
 
 
 def _end_before(

@@ -7,6 +7,7 @@ from django import forms
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminSplitDateTimeWidget
 
 from popolni.catalog.plans.models import PlanVersion
 from popolni.catalog.plans.rules import PeriodUnit, PlanTerms, Rate, WhenShort
@@ -147,6 +148,17 @@ class VersionForm(TermsForm, AnyModelForm):
         if instance is not None and instance.pk:
             options["initial"] = units_of(instance) | (options.get("initial") or {})
         super().__init__(*args, **options)
+
+
+class EndSaleForm(forms.Form):
+    """From when on a version is not sold."""
+
+    at = forms.SplitDateTimeField(
+        label=gettext_lazy("From when on"),
+        required=False,
+        help_text=gettext_lazy("Leave it empty: from now on."),
+        widget=UnfoldAdminSplitDateTimeWidget,
+    )
 
 
 def units_of(version: PlanVersion) -> dict[str, Any]:

@@ -7,20 +7,29 @@ from django.contrib import messages
 from django.contrib.admin import display
 from django.contrib.admin.utils import unquote
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.timezone import now
+from django.utils.formats import localize
+from django.utils.timezone import localtime, now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
 from popolni.catalog.formats import amount, money, right
 from popolni.catalog.plans.models import Plan, PlanVersion
-from popolni.catalog.plans.service import create_plan, edit_version, is_in_use, new_version
+from popolni.catalog.plans.service import (
+    create_plan,
+    edit_version,
+    end_sale,
+    is_in_use,
+    new_version,
+)
+from popolni.core.errors import UserError
 from popolni.ledger.model import Unit
 from popolni.subscribers.models import Subscription
 from popolni.web.office.badges import badge
-from popolni.web.office.base import ReadOnly
+from popolni.web.office.base import ReadOnly, require
 from popolni.web.office.fields import key_of
 from popolni.web.office.parts import (
     NamedAdmin,
@@ -34,6 +43,7 @@ from popolni.web.office.parts import (
 from popolni.web.office.plan_forms import (
     COLUMNS,
     TERMS_FIELDSETS,
+    EndSaleForm,
     TermsForm,
     VersionForm,
     next_of,
@@ -43,6 +53,7 @@ if TYPE_CHECKING:
     from popolni.web.office.site import Office
 
 ADD_VERSION = "popolni.add_planversion"
+CHANGE_VERSION = "popolni.change_planversion"
 
 
 def register(office: "Office") -> None:
@@ -193,7 +204,7 @@ class VersionAdmin(NamedAdmin):
     search_fields = ("plan__code", "name_ru", "name_en", "name_zh")
     ordering = ("plan__code", "-version")
     autocomplete_fields = ("plan",)
-    actions_detail = ("new_version",)
+    actions_detail = ("new_version", "end_sale")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PlanVersion]:
         """Each with whether a number is or was on it."""
@@ -292,6 +303,38 @@ class VersionAdmin(NamedAdmin):
         key = unquote(object_id)
         found = PlanVersion.objects.filter(pk=key_of(key) or 0)
         return _to_next(request, found.first())
+
+    @page_action(
+        description=gettext_lazy("End the sale"),
+        url_path="end-sale",
+        permissions=[CHANGE_VERSION],
+        icon="event_busy",
+    )
+    def end_sale(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks from when on, and ends it; of a version in use, nothing else ever changes."""
+        require(request, CHANGE_VERSION)
+        key = unquote(object_id)
+        version = PlanVersion.objects.filter(pk=key_of(key) or 0).first()
+        if version is None:
+            raise Http404
+        form = EndSaleForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                ended = end_sale(version, form.cleaned_data["at"])
+            except UserError as error:
+                form.add_error("at", str(error))
+            else:
+                shown = {"version": ended, "at": localize(localtime(ended.valid_to))}
+                messages.success(request, _("%(version)s is sold until %(at)s") % shown)
+                return HttpResponseRedirect(change_url(version))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("End the sale"),
+            "version": version,
+            "version_url": change_url(version),
+            "form": form,
+        }
+        return TemplateResponse(request, "office/plans/end_sale.html", context)
 
 
 def _is_used(version: Any) -> bool:
