@@ -15,6 +15,7 @@ import hypothesis
 import psycopg
 import pytest
 
+from popolni.embedded.database import given_url
 from popolni.embedded.postgres import running
 from popolni.embedded.scratch import migrated_scratch_database as migrated_database
 from popolni.embedded.scratch import scratch_database as new_database
@@ -55,8 +56,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server that the tests make their databases on."""
-    url = os.environ.get("POPOLNI_DATABASE_URL")
-    if url:
+    if url := given_url():
         yield url
         return
     with running(tmp_path_factory.mktemp("server")) as url:

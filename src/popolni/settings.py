@@ -41,7 +41,7 @@ HTTPS = os.environ.get("POPOLNI_HTTPS") == "1"
 HOSTS = os.environ.get("POPOLNI_HOSTS", "")
 
 SECRET_KEY = os.environ.get("POPOLNI_SECRET_KEY", "")
-DATABASES = {"default": database(os.environ.get("POPOLNI_DATABASE_URL", ""))}
+DATABASES = {"default": database(os.environ.get("POPOLNI_DATABASE_URL", "").strip())}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "popolni.User"
 USE_TZ = True

@@ -58,11 +58,11 @@ def read_date(text: str) -> "datetime":
 @contextmanager
 def existing_database(data: Path | None) -> Iterator[str]:
     """The URL of a database that was there before; a folder without one is refused."""
-    from popolni.embedded.database import VARIABLE, database
+    from popolni.embedded.database import database, given_url
     from popolni.embedded.postgres import default_data
 
     folder = data or default_data().expanduser()
-    if not os.environ.get(VARIABLE) and not (folder / "postgres").exists():
+    if not given_url() and not (folder / "postgres").exists():
         raise UserError(f"there is no ledger in {folder} yet: ./popolni demo makes one")
     with database(data) as url:
         yield url
@@ -74,12 +74,12 @@ def django_on_database(data: Path | None) -> Iterator[str]:
 
     Whatever the database refuses inside is one line for a person.
     """
-    from popolni.embedded.database import VARIABLE
+    from popolni.embedded.database import VARIABLE, given_url
     from popolni.embedded.postgres import default_data
     from popolni.embedded.secrets import load_secrets
 
     with existing_database(data) as url:
-        if not os.environ.get(VARIABLE):
+        if not given_url():
             os.environ |= load_secrets(data or default_data().expanduser())
         os.environ |= {VARIABLE: url, "DJANGO_SETTINGS_MODULE": "popolni.settings"}
         import django

@@ -21,11 +21,15 @@ CONNECT_SECONDS = 10
 SCHEMES = ("postgresql://", "postgres://")
 
 
+def given_url() -> str:
+    """The user's own database, if the variable names one; a blank one names none."""
+    return os.environ.get(VARIABLE, "").strip()
+
+
 @contextmanager
 def database(data: Path | None) -> Iterator[str]:
     """Yield the URL of the database: the variable's, or that of a server in ``data``."""
-    url = os.environ.get(VARIABLE, "").strip()
-    if url:
+    if url := given_url():
         check_server(url)
         yield url
         return

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from popolni.core.errors import UserError
-from popolni.embedded.database import VARIABLE, database
+from popolni.embedded.database import VARIABLE, database, given_url
 from popolni.embedded.folder import DataFolder
 from popolni.embedded.leash import END_SECONDS
 from popolni.embedded.postgres import default_data
@@ -55,7 +55,7 @@ class Site:
     def prepare(cls, data: Path | None, port: int) -> "Site":
         """The site in this folder, or the usual one."""
         folder = DataFolder.prepare(data or default_data())
-        return cls(folder, data, port, is_embedded=not os.environ.get(VARIABLE, "").strip())
+        return cls(folder, data, port, is_embedded=not given_url())
 
     @property
     def address(self) -> str:
