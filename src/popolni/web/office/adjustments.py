@@ -98,6 +98,7 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
     """All of them, the newest first; each one's page is where it is decided."""
 
     keyset_order = "-pk"
+    rows_of = ("contract", "budget")
     list_display = (
         "at", "kind_shown", "target", "amount_shown",
         "reason", "status_shown", "asker", "decider",
