@@ -8,7 +8,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from popolni.commands.common import add_data, django_on_database
+from popolni.commands.common import add_data, django_on_database, read_text
 from popolni.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def add_branches(subparsers: "Subparsers") -> None:
     listing = actions.add_parser("list", help="all branches, with the sum from which two approve")
     listing.set_defaults(run=run_list)
     approval = actions.add_parser("approval", help="from which sum a second person approves")
-    approval.add_argument("branch", metavar="BRANCH", help="its code, as in the list")
+    approval.add_argument(
+        "branch", type=read_text, metavar="BRANCH", help="its code, as in the list"
+    )
     approval.add_argument("amount", type=read_sum, metavar="SUM", help="such as 50000 or 99.50")
     approval.set_defaults(run=run_approval)
     for action in (listing, approval):

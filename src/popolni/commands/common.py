@@ -35,6 +35,15 @@ def add_data(parser: argparse.ArgumentParser, otherwise: str = "") -> None:
     parser.add_argument("--data", type=read_folder, metavar="DIR", help=own + otherwise)
 
 
+def read_text(text: str) -> str:
+    """Read free text; bytes that are no UTF-8 would break off what it is written to."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8") from None
+    return text
+
+
 def read_folder(text: str) -> Path:
     """Read a folder's name; an empty one is a variable that was not set, not this folder."""
     if not text:

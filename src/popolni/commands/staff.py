@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from popolni.commands.common import add_data, django_on_database
+from popolni.commands.common import add_data, django_on_database, read_text
 from popolni.core.errors import UserError
 from popolni.core.language import Language
 
@@ -25,9 +25,9 @@ def add_staff(subparsers: "Subparsers") -> None:
         action = actions.add_parser(name, help=text)
         action.set_defaults(run=run_staff, staff=run)
         if name != "list":
-            action.add_argument("login", metavar="LOGIN")
+            action.add_argument("login", type=read_text, metavar="LOGIN")
         if name == "add":
-            action.add_argument("--role", required=True, metavar="ROLE")
+            action.add_argument("--role", type=read_text, required=True, metavar="ROLE")
             languages = [language.value for language in Language]
             action.add_argument("--language", choices=languages, default=Language.RU.value)
         add_data(action)
