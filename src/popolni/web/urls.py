@@ -14,3 +14,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
 ]
+handler403 = "popolni.web.office.faults.forbidden"
+handler404 = "popolni.web.office.faults.not_found"
