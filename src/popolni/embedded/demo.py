@@ -11,7 +11,8 @@ from popolni.embedded.preparing import Whose, empty, mark, migrate, prepared, wh
 from popolni.embedded.programs import Site, run_programs
 from popolni.embedded.secrets import NAMES, given_secrets, load_secrets
 
-STAFF = ("owner", "finance", "catalogue", "support", "clerk", "cashier")
+STAFF = ("owner", "finance", "catalogue", "support")
+ELSEWHERE = ("clerk", "cashier")
 NUMBER = 79160000001
 OFFICE = "/admin/"  # asking Django would load all the pages here too
 
@@ -92,6 +93,7 @@ def _show_demo(site: Site, url: str) -> str:
 Back office   {site.address}{OFFICE}
   logins      {", ".join(STAFF)}; the password is the login
               with -demo behind it: owner-demo, finance-demo, …
+              ({" and ".join(ELSEWHERE)} have no back office: the counter and the till are theirs)
 Agent         terminal, password demo-terminal
 
 In a second terminal:

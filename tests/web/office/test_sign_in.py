@@ -95,6 +95,16 @@ def test_from_the_password_to_the_page() -> None:
     assert TOTPDevice.objects.get(user=user).confirmed
 
 
+def test_a_code_that_comes_too_early_while_setting_up_is_called_that() -> None:
+    user = new_user("finance", RIGHT)
+    client = half_way(user)
+    client.get(SECOND)
+    wrong = f"{(int(code(user)) + 1) % 10**6:06}"
+    shown = [client.post(SECOND, {"code": typed}) for typed in (wrong, code(user))]
+    told = ["Слишком частые попытки" in answer.content.decode() for answer in shown]
+    assert told == [False, True]
+
+
 def test_the_key_is_shown_only_before_the_first_code() -> None:
     user, _codes = enrolled()
     client = half_way(user)
@@ -155,9 +165,10 @@ def test_what_is_no_code(typed: str) -> None:
 def test_guessing_is_slowed_down() -> None:
     user, _codes = enrolled()
     client = half_way(user)
-    client.post(SECOND, {"code": "000000"})
+    early = "Слишком частые попытки"
+    assert early not in client.post(SECOND, {"code": "000000"}).content.decode()
     client.post(SECOND, {"code": "000001"})
-    assert client.post(SECOND, {"code": code(user)}).status_code == 200
+    assert early in client.post(SECOND, {"code": code(user)}).content.decode()
     assert not is_in(client)
     calm(user)
     assert client.post(SECOND, {"code": code(user)}).status_code == 302
@@ -266,6 +277,13 @@ def test_who_has_no_business_here(fields: dict[str, Any]) -> None:
     with override_settings(DEMO=True):
         assert not is_in(signed_in(user))
     assert signed_in(user).get(SECOND)["Location"].startswith(LOGIN)
+
+
+def test_who_has_no_back_office_is_told_so_for_the_right_password_alone() -> None:
+    clerk = new_user("clerk", RIGHT)
+    told = "This login has no back office"
+    assert told not in password(browser(), clerk, WRONG).content.decode()
+    assert told in password(browser(), clerk).content.decode()
 
 
 def test_no_longer_staff_no_longer_in() -> None:

@@ -5,12 +5,14 @@ Guessing is slowed down by the devices themselves, longer after each wrong code.
 """
 
 from base64 import b32encode
+from collections.abc import Iterable
 from typing import Any
 
 import segno
 from django import forms
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
@@ -24,6 +26,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django_otp import login as verify_session
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
+from unfold.forms import AuthenticationForm
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from popolni.agents.staff import User
@@ -34,6 +37,22 @@ DEVICE = "phone"
 NEW_DEVICE = "popolni_new_device"
 WAITING_MAX = 5
 SPARE = "spare codes"
+TOO_EARLY = gettext_lazy("Too many tries in a row: wait a few seconds.")
+
+
+class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold carries no types
+    """Login and password. That a login has no back office, only who knows its password is told."""
+
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": gettext_lazy("The login or the password is not right (case matters)."),
+        "no_office": gettext_lazy("This login has no back office."),
+    }
+
+    def confirm_login_allowed(self, user: User) -> None:
+        """Called once the password was right."""
+        if not user.is_staff:
+            raise ValidationError(self.error_messages["no_office"], code="no_office")
 
 
 class CodeForm(forms.Form):
@@ -84,23 +103,37 @@ def second_factor(request: HttpRequest, context: dict[str, Any]) -> HttpResponse
 def _check(request: HttpRequest, user: User, context: dict[str, Any]) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        device = _match(user, form.cleaned_data["code"])
+        code = form.cleaned_data["code"]
+        is_early = _is_too_early(_devices(user, code))
+        device = _match(user, code)
         if device is not None:
             _let_in(request, device)
             return HttpResponseRedirect(_destination(request))
-        form.add_error("code", _("This code is not right, or was used. Wait for the next one."))
+        wrong = _("This code is not right, or was used. Wait for the next one.")
+        form.add_error("code", TOO_EARLY if is_early else wrong)
     return _page(request, "office/second_factor.html", form, context)
 
 
-def _match(user: User, code: str) -> Any:
-    """The device that takes the code; None if none does.
+def _devices(user: User, code: str) -> Any:
+    """The devices whose codes look like this one.
 
-    Only those are asked whose codes look like it: each one asked in vain takes longer the next
-    time, and the spare codes are not to be worn out by those of the phone.
+    Each one asked in vain takes longer the next time, and the spare codes are not to be worn out
+    by those of the phone.
     """
     kind = TOTPDevice if len(code) == PHONE_DIGITS and code.isdigit() else StaticDevice
+    return kind.objects.devices_for_user(user, confirmed=True)
+
+
+def _is_too_early(devices: Iterable[Any]) -> bool:
+    """Whether none of them looks at a code yet, after a wrong one. To be asked before the code."""
+    allowed = [device.verify_is_allowed()[0] for device in devices]
+    return bool(allowed) and not any(allowed)
+
+
+def _match(user: User, code: str) -> Any:
+    """The device that takes the code; None if none does."""
     with transaction.atomic():
-        devices = kind.objects.devices_for_user(user, confirmed=True).select_for_update()
+        devices = _devices(user, code).select_for_update()
         return next((device for device in devices if device.verify_token(code)), None)
 
 
@@ -108,12 +141,14 @@ def _enrol(request: HttpRequest, user: User, context: dict[str, Any]) -> HttpRes
     device = _new_device(request, user)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
+        is_early = _is_too_early([device])
         codes = _confirm(device, user, form.cleaned_data["code"])
         if codes is not None:
             _let_in(request, device)
             shown = {**context, "codes": codes, "destination": _destination(request)}
             return _page(request, "office/spare_codes.html", form, shown)
-        form.add_error("code", _("This code is not right. Is the phone's clock?"))
+        wrong = _("This code is not right. Is the phone's clock?")
+        form.add_error("code", TOO_EARLY if is_early else wrong)
     picture = segno.make(device.config_url, micro=False).svg_inline(scale=4, border=2, light="#fff")
     shown = {**context, "picture": picture, "key": _key_in_groups(device)}
     return _page(request, "office/enrol.html", form, shown)

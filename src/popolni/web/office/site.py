@@ -24,6 +24,7 @@ class Office(UnfoldAdminSite):  # type: ignore[misc]  # unfold carries no types
     index_title = _("Dashboard")
     index_template = "office/dashboard.html"
     enable_nav_sidebar = True
+    login_form = sign_in.SignInForm
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Staff, with a second factor."""
