@@ -253,6 +253,14 @@ PORTED = [
         ],
     ),
     (
+        "Number,MNC,RowCount\n9000000000,02,\n9000000001,02,2\n",
+        [PortedRow(2, 79000000000, "02", None), PortedRow(3, 79000000001, "02", None)],
+    ),
+    (
+        "Number,MNC,RowCount\n9000000000,02,02\n9000000001,02,2\n",
+        [PortedRow(2, 79000000000, "02", None), PortedRow(3, 79000000001, "02", None)],
+    ),
+    (
         "PortDate;MNC;Number\n07.09.2016;250;9000000000\n2016-09-07;99;9000000001\n",
         [
             PortedRow(2, 79000000000, "250", date(2016, 9, 7)),
@@ -292,6 +300,21 @@ def test_a_malformed_ported_number_is_named(line: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row_count", "what"),
+    [
+        ("9" * 5_000, f"RowCount is '{'9' * 39}…', not a number of rows"),
+        ("٣", "RowCount is '٣', not a number of rows"),
+        ("-1", "RowCount is '-1', not a number of rows"),
+        ("1.0", "RowCount is '1.0', not a number of rows"),
+        ("3", "RowCount is 3, and 2 in an earlier line"),
+    ],
+)
+def test_a_malformed_count_of_rows_is_named(row_count: str, what: str) -> None:
+    rows = f"9161234567,20,2\n9161234568,20,{row_count}\n"
+    assert ported(f"Number,MNC,RowCount\n{rows}")[1] == Fault("f.csv", 3, what)
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ("Number;PortDate\n", "f.csv line 1: the column MNC is missing: this is not the header of"),
@@ -303,6 +326,18 @@ def test_a_malformed_ported_number_is_named(line: str, what: str) -> None:
         (
             "Number,MNC,RowCount\n9161234567,20,3\n9161234568,20,\n",
             "f.csv is cut short: its RowCount is 3, but it has 2 rows",
+        ),
+        (
+            "Number,MNC,RowCount\n9161234567,20,\n9161234568,20,3\n",
+            "f.csv is cut short: its RowCount is 3, but it has 2 rows",
+        ),
+        (
+            "Number,MNC,RowCount\n9161234567,20,1\n9161234568,20,\n",
+            "f.csv has too many rows: its RowCount is 1, but it has 2 rows",
+        ),
+        (
+            "Number,MNC,RowCount\n9161234567,20,0\n",
+            "f.csv has too many rows: its RowCount is 0, but it has 1 row",
         ),
     ],
 )

@@ -32,6 +32,7 @@ _LOOKALIKES = str.maketrans("авекмнорстухё", "abekmhopctyxe")
 _INN = re.compile(r"(\d{10}|\d{12}|-?)\Z", re.ASCII)
 _MNC = re.compile(r"\d{2,3}\Z", re.ASCII)
 _NUMBER = re.compile(r"7?([3489]\d{9})\Z", re.ASCII)
+_COUNT = re.compile(r"\d{1,10}\Z", re.ASCII)
 _DAY = re.compile(r"(\d\d)\.(\d\d)\.(\d{4})\Z", re.ASCII)
 
 
@@ -362,43 +363,62 @@ def _seven(text: str, title: str) -> int:
 def read_ported(lines: Lines) -> Iterator[PortedRow | Fault]:
     """A list of ported numbers, row by row. Raises UserError for what is no such file.
 
-    Where the first row says how many there are (RowCount), fewer are a file that was cut short.
+    Where a row says how many there are (RowCount), fewer are a file that was cut short, and more
+    are two that were put together.
     """
     numbered = iter(lines)
     separator, titles = _header(lines.name, numbered, ";,")
-    columns = _find_columns(lines.name, titles, _PORTED)
-    count = announced = 0
+    parser = _PortedParser(_find_columns(lines.name, titles, _PORTED))
+    count = 0
     for line, fields in _rows(numbered, separator, len(titles)):
         count += 1
         if isinstance(fields, str):
             yield Fault(lines.name, line, fields)
             continue
-        if count == 1 and "count" in columns and fields[columns["count"]].isdecimal():
-            announced = int(fields[columns["count"]])
         try:
-            yield _ported_row(line, fields, columns)
+            yield parser.row(line, fields)
         except _WrongError as wrong:
             yield Fault(lines.name, line, str(wrong))
     if not count:
         raise UserError(f"{lines.name} holds a header and nothing else")
-    if count < announced:
+    if parser.announced not in (None, count):
+        what = "is cut short" if count < (parser.announced or 0) else "has too many rows"
+        rows = "1 row" if count == 1 else f"{count} rows"
         raise UserError(
-            f"{lines.name} is cut short: its RowCount is {announced}, but it has {count} rows"
+            f"{lines.name} {what}: its RowCount is {parser.announced}, but it has {rows}"
         )
 
 
-def _ported_row(line: int, fields: list[str], columns: Mapping[str, int]) -> PortedRow:
-    number = _NUMBER.match(fields[columns["number"]])
-    if not number:
-        raise _WrongError(
-            f"the number is {_shown(fields[columns['number']])}, not 10 digits that begin with"
-            " 3, 4, 8 or 9, with or without a 7 before them"
-        )
-    mnc = fields[columns["mnc"]]
-    if not _MNC.match(mnc):
-        raise _WrongError(f"the MNC is {_shown(mnc)}, not two digits such as 01")
-    since = fields[columns["since"]] if "since" in columns else ""
-    return PortedRow(line, int("7" + number[1]), mnc, _day(since) if since else None)
+class _PortedParser:
+    """Knows where each column is, and how many rows the file says that it has (None: not yet)."""
+
+    def __init__(self, columns: Mapping[str, int]) -> None:
+        self.announced: int | None = None
+        self._number, self._mnc = columns["number"], columns["mnc"]
+        self._since, self._count = columns.get("since"), columns.get("count")
+
+    def row(self, line: int, fields: list[str]) -> PortedRow:
+        """One line's row."""
+        if self._count is not None and fields[self._count]:
+            self._announce(fields[self._count])
+        number = _NUMBER.match(fields[self._number])
+        if not number:
+            raise _WrongError(
+                f"the number is {_shown(fields[self._number])}, not 10 digits that begin with"
+                " 3, 4, 8 or 9, with or without a 7 before them"
+            )
+        mnc = fields[self._mnc]
+        if not _MNC.match(mnc):
+            raise _WrongError(f"the MNC is {_shown(mnc)}, not two digits such as 01")
+        since = "" if self._since is None else fields[self._since]
+        return PortedRow(line, int("7" + number[1]), mnc, _day(since) if since else None)
+
+    def _announce(self, text: str) -> None:
+        if not _COUNT.match(text):
+            raise _WrongError(f"RowCount is {_shown(text)}, not a number of rows")
+        if self.announced not in (None, int(text)):
+            raise _WrongError(f"RowCount is {text}, and {self.announced} in an earlier line")
+        self.announced = int(text)
 
 
 def _day(text: str) -> date:
