@@ -242,7 +242,19 @@ def test_what_is_no_file_of_the_regulators(content: bytes, said: str) -> None:
 PORTED = [
     ("Number,MNC\n9161234567,20\n", [PortedRow(2, 79161234567, "20", None)]),
     ("\ufeffmsisdn;mnc\r\n79161234567;01\r\n", [PortedRow(2, 79161234567, "01", None)]),
-    ("Number,OwnerId\n9161234567,02", [PortedRow(2, 79161234567, "02", None)]),
+    ("Number,OwnerId\n9161234567,02\n", [PortedRow(2, 79161234567, "02", None)]),
+    # the last line lacks its end, but its last field cannot go on
+    (
+        "Number,OwnerId\n9161234567,02\n9161234568,02",
+        [PortedRow(2, 79161234567, "02", None), PortedRow(3, 79161234568, "02", None)],
+    ),
+    ("Number,MNC\n9161234567,250", [PortedRow(2, 79161234567, "250", None)]),
+    ("MNC,Number\n02,9161234567", [PortedRow(2, 79161234567, "02", None)]),
+    ("MNC,Number\n02,79161234567", [PortedRow(2, 79161234567, "02", None)]),
+    (
+        "Number,MNC,Date\n9161234567,02,07.09.2016",
+        [PortedRow(2, 79161234567, "02", date(2016, 9, 7))],
+    ),
     (
         "Number,OwnerId,MNC,Route,RegionCode,PortDate,RowCount\n"
         "9000000000,mMEGAFON,02,D2502,25,2016-09-07T12:00:17+03:00,2\n"
@@ -297,6 +309,25 @@ NUMBER_WRONG = "not 10 digits that begin with 3, 4, 8 or 9, with or without a 7 
 )
 def test_a_malformed_ported_number_is_named(line: str, what: str) -> None:
     assert ported(f"Number,MNC,PortDate\n{line}\n") == [Fault("f.csv", 2, what)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Number,MNC\n9161234567,02\n9161234568,25",
+        "Number,MNC,RowCount\n9161234566,02,\n9161234567,02,2",
+        "Number,MNC,RowCount\n9161234566,02,2\n9161234567,02,",
+        "Number,MNC,PortDate\n9161234566,02,\n9161234567,02,2016-09-07",
+        "Number,MNC,PortDate\n9161234566,02,\n9161234567,02,2016-09-07T12:00:17+03",
+        "Number,MNC,PortDate\n9161234566,02,\n9161234567,02,",
+        "Number,MNC,Route\n9161234566,02,D2502\n9161234567,02,D25",
+    ],
+)
+def test_a_list_that_is_cut_inside_its_last_field_is_told(content: str) -> None:
+    whole = f"{content}\n"
+    assert not any(isinstance(row, Fault) for row in ported(whole))
+    what = "the file ends in the middle of a line (if it is whole, add a line end)"
+    assert ported(content)[1] == Fault("f.csv", 3, what)
 
 
 @pytest.mark.parametrize(

@@ -368,7 +368,7 @@ def read_ported(lines: Lines) -> Iterator[PortedRow | Fault]:
     """
     numbered = iter(lines)
     separator, titles = _header(lines.name, numbered, ";,")
-    parser = _PortedParser(_find_columns(lines.name, titles, _PORTED))
+    parser = _PortedParser(lines, _find_columns(lines.name, titles, _PORTED))
     count = 0
     for line, fields in _rows(numbered, separator, len(titles)):
         count += 1
@@ -392,13 +392,17 @@ def read_ported(lines: Lines) -> Iterator[PortedRow | Fault]:
 class _PortedParser:
     """Knows where each column is, and how many rows the file says that it has (None: not yet)."""
 
-    def __init__(self, columns: Mapping[str, int]) -> None:
+    def __init__(self, lines: Lines, columns: Mapping[str, int]) -> None:
         self.announced: int | None = None
+        self._lines = lines
         self._number, self._mnc = columns["number"], columns["mnc"]
         self._since, self._count = columns.get("since"), columns.get("count")
+        self._mncs: set[str] = set()
 
     def row(self, line: int, fields: list[str]) -> PortedRow:
         """One line's row."""
+        if not (self._lines.ended or self._is_whole(len(fields) - 1, fields[-1])):
+            raise _WrongError(_CUT)
         if self._count is not None and fields[self._count]:
             self._announce(fields[self._count])
         number = _NUMBER.match(fields[self._number])
@@ -410,8 +414,17 @@ class _PortedParser:
         mnc = fields[self._mnc]
         if not _MNC.match(mnc):
             raise _WrongError(f"the MNC is {_shown(mnc)}, not two digits such as 01")
+        self._mncs.add(mnc)
         since = "" if self._since is None else fields[self._since]
         return PortedRow(line, int("7" + number[1]), mnc, _day(since) if since else None)
+
+    def _is_whole(self, place: int, text: str) -> bool:
+        """Whether a line may end here: this field, the last one, can't go on."""
+        if place == self._number:
+            return bool(_NUMBER.match(text))
+        if place == self._mnc:
+            return len(text) == 3 or text in self._mncs
+        return place == self._since and bool(_DAY.match(text))
 
     def _announce(self, text: str) -> None:
         if not _COUNT.match(text):
