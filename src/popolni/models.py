@@ -26,7 +26,7 @@ from popolni.subscribers.models import (
     Subscriber,
     Subscription,
 )
-from popolni.topups.models import Adjustment
+from popolni.topups.models import Adjustment, SentForm
 
 __all__ = [
     "Adjustment",
@@ -54,6 +54,7 @@ __all__ = [
     "Promotion",
     "PromotionBudget",
     "Region",
+    "SentForm",
     "Subscriber",
     "Subscription",
     "TopUpHour",

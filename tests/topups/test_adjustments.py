@@ -347,6 +347,61 @@ def test_the_same_ask_a_moment_later_is_the_same_click(people: People) -> None:
     assert asks(SUM) != large
 
 
+def long_ago(contract: Contract) -> None:
+    """As if hours had passed since the contract's rows were asked for."""
+    past = timezone.now() - timedelta(hours=9)
+    Adjustment.objects.filter(contract=contract).update(asked_at=past)
+
+
+def test_the_same_form_is_the_same_ask_however_late(people: People) -> None:
+    contract, reason = new_float(), why()
+
+    def sends(form: str, amount: int = 10, by: User = people.asker) -> int:
+        return ask("float_funding", contract, amount, reason, by=by, form=form).pk
+
+    first = sends("a")
+    assert sends("b") == first  # the same click, as far as anyone can tell
+    long_ago(contract)
+    assert [sends("a"), sends("b")] == [first, first]
+    assert sends("a", by=people.second) != first  # a token is its person's
+    assert sends("c") != first
+    assert held(contract) == 30
+
+
+@pytest.mark.parametrize("different", ["kind", "target", "amount", "reason"])
+def test_the_same_form_with_other_content_is_refused(people: People, different: str) -> None:
+    contract = new_float()
+    fill(contract, 500, people)
+    sent: dict[str, Any] = {
+        "kind": "float_funding",
+        "target": contract,
+        "amount": 10,
+        "reason": "as it was sent",
+    }
+    other = {
+        "kind": "float_withdrawal",
+        "target": new_contract(contract.branch),
+        "amount": 11,
+        "reason": "as it was not sent",
+    }
+    row = ask(**sent, by=people.asker, form="t")
+    with pytest.raises(UserError, match=f"asked for something else .№ {row.pk}."):
+        ask(**{**sent, different: other[different]}, by=people.asker, form="t")
+    assert ask(**sent, by=people.asker, form="t") == row
+    assert held(contract) == 510
+
+
+def test_a_form_that_was_not_taken_can_be_sent_again(people: People) -> None:
+    contract = new_float()
+    with pytest.raises(UserError, match="more than zero"):
+        ask("float_funding", contract, 0, why(), by=people.asker, form="t")
+    assert adjustments.sent_before("t", by=people.asker) is None
+    row = ask("float_funding", contract, 10, why(), by=people.asker, form="t")
+    assert adjustments.sent_before("t", by=people.asker) == row
+    assert adjustments.sent_before("t", by=people.second) is None
+    assert adjustments.sent_before("", by=people.asker) is None
+
+
 def at_once(*acts: Callable[[], Any]) -> list[str]:
     """Each in a thread and connection of its own; their answers, sorted."""
     answers: list[str] = []
@@ -402,8 +457,9 @@ def test_one_approves_while_another_declines(people: People) -> None:
 def test_a_double_click_asks_once(people: People) -> None:
     contract = new_float()
     reason = why()
-    ask_it = partial(ask, "float_funding", contract, 10, reason, by=people.asker)
-    assert at_once(ask_it, ask_it, ask_it) == ["posted"] * 3
+    for form in ("", "t"):
+        ask_it = partial(ask, "float_funding", contract, 10, reason, by=people.asker, form=form)
+        assert at_once(ask_it, ask_it, ask_it) == ["posted"] * 3
     assert held(contract) == 10
 
 
@@ -495,10 +551,11 @@ def test_an_unknown_outcome_is_found_out_by_asking_again(
     with monkeypatch.context() as lossy:
         lossy.setattr(adjustments, "atomic", lost_at_commit)
         with pytest.raises(OutcomeUnknown):
-            ask("float_funding", contract, 10, reason, by=people.asker)
+            ask("float_funding", contract, 10, reason, by=people.asker, form="t")
     assert held(contract) == (10 if is_committed else 0)
     (row,) = Adjustment.objects.filter(contract=contract)
-    again = ask("float_funding", contract, 10, reason, by=people.asker)
+    long_ago(contract)
+    again = ask("float_funding", contract, 10, reason, by=people.asker, form="t")
     assert (again.pk, again.status, again.seq) == (row.pk, "posted", 1)
     assert held(contract) == 10
 
@@ -546,7 +603,7 @@ if what == "approve":
     adjustments.approve(Adjustment.objects.get(pk=pk), by=by)
 else:
     target = adjustments.Contract.objects.get(pk=pk)
-    adjustments.ask(what, target, 10, reason, by=by)
+    adjustments.ask(what, target, 10, reason, by=by, form="t")
 """
 
 
@@ -588,7 +645,8 @@ def test_killed_while_asking(people: People, place: str, left: str) -> None:
     crash("float_funding", place, contract.pk, people.asker, reason)
     (row,) = Adjustment.objects.filter(contract=contract)
     assert (row.status, held(contract)) == (left, 10 if left == "posted" else 0)
-    again = ask("float_funding", contract, 10, reason, by=people.asker)
+    long_ago(contract)
+    again = ask("float_funding", contract, 10, reason, by=people.asker, form="t")
     assert (again.pk, again.status, again.seq, held(contract)) == (row.pk, "posted", 1, 10)
 
 

@@ -10,7 +10,9 @@ An adjustment is one transfer, whose identifier is made from the adjustment's pk
 in the transaction that says so in the row: the row is locked and changed first, the post is last,
 and if the ledger refuses, all of it is rolled back and the refusal written down by itself. A crash
 anywhere leaves the row waiting or the transfer posted with it, and to ask or approve again is
-harmless. What can't be told from a double click, the same ask within `REPEAT`, is the same ask.
+harmless: the token of a form is written with the row, and the same form is the same ask however
+late it comes again. What can't be told from a double click, an ask for just the same within
+`REPEAT`, is the same ask whatever form it comes from.
 
 Whoever asks stays below the sum only as long as all that was posted for them without approval,
 for the same float, number or budget, within `WINDOW`, does: a sum is not split into small ones.
@@ -42,7 +44,7 @@ from popolni.ledger.errors import LedgerUnavailable
 from popolni.ledger.model import AMOUNT_MAX, Transfer, Unit
 from popolni.ledger.statements import post, read_transfers
 from popolni.subscribers.models import Number
-from popolni.topups.models import Adjustment
+from popolni.topups.models import Adjustment, SentForm
 
 REASON_MIN, REASON_MAX = 5, 300
 """Characters of a reason."""
@@ -86,15 +88,18 @@ class _RefusedByLedger(Exception):
         self.outcome = outcome
 
 
-def ask(kind: str, target: Target, amount: int, reason: str, *, by: User) -> Adjustment:
+def ask(  # noqa: PLR0913  # what, who, and which sending of it
+    kind: str, target: Target, amount: int, reason: str, *, by: User, form: str = ""
+) -> Adjustment:
     """Asks for an adjustment, and posts it at once if the branch's rule lets one person do that.
 
     `target` is a contract (its float), a number (its money) or a promotion's budget; `amount` is
-    in kopecks, or in what the promotion gives: such budgets always wait. The answer is waiting,
-    posted, or refused with the ledger's outcome.
+    in kopecks, or in what the promotion gives: such budgets always wait. `form` is the token of
+    the form that asks. The answer is waiting, posted, or refused with the ledger's outcome.
 
-    Raises PermissionDenied, UserError (nothing was asked), LedgerUnavailable, OutcomeUnknown
-    (ask again just so). Opens its own transactions: not to be called inside one.
+    Raises PermissionDenied, UserError (nothing was asked; the form had asked for something else),
+    LedgerUnavailable, OutcomeUnknown (ask again just so, with the same form). Opens its own
+    transactions: not to be called inside one.
     """
     way = _WAYS[Kind(kind)]
     if not isinstance(target, way.target):
@@ -104,7 +109,7 @@ def ask(kind: str, target: Target, amount: int, reason: str, *, by: User) -> Adj
     reason = _clean_reason(reason)
     with transaction.atomic():
         _check_permission(_lock_person(by.pk), way.permission)
-        row = Adjustment(
+        wanted = Adjustment(
             kind=kind,
             contract=target if isinstance(target, Contract) else None,
             number=target if isinstance(target, Number) else None,
@@ -114,10 +119,13 @@ def ask(kind: str, target: Target, amount: int, reason: str, *, by: User) -> Adj
             reason=reason,
             asked_by=by,
         )
-        earlier = _same_ask(row)
-        if earlier is None:
-            row.save(force_insert=True)
-    return _post((earlier or row).pk, approver=None)
+        row = _find_or_write(wanted, form)
+    return _post(row.pk, approver=None)
+
+
+def sent_before(form: str, *, by: User) -> Adjustment | None:
+    """What this person's form asked for; None if it has asked for nothing yet."""
+    return Adjustment.objects.filter(forms__asked_by=by.pk, forms__token=form).first()
 
 
 def approve(adjustment: Adjustment, *, by: User) -> Adjustment:
@@ -228,6 +236,34 @@ def _is_for_one(row: Adjustment) -> bool:
     return not needs_approval(
         row.amount, int(posted_alone), _target(row).branch.approval_from_minor
     )
+
+
+def _find_or_write(wanted: Adjustment, form: str) -> Adjustment:
+    """The row that was asked for already, or this one; the token is found with it from now on.
+
+    The person is locked: nobody else writes a row or a token of theirs.
+    """
+    sent = sent_before(form, by=wanted.asked_by)
+    if sent is not None:
+        _check_content(wanted, sent)
+        return sent
+    row = _same_ask(wanted)
+    if row is None:
+        row = wanted
+        row.save(force_insert=True)
+    if form:
+        SentForm.objects.create(asked_by=row.asked_by, token=form, adjustment=row)
+    return row
+
+
+def _check_content(wanted: Adjustment, sent: Adjustment) -> None:
+    """A token is of one content, as an identifier is in the ledger."""
+    names = ("kind", "contract_id", "number_id", "budget_id", "amount", "reason")
+    if any(getattr(wanted, name) != getattr(sent, name) for name in names):
+        raise UserError(
+            _("this form was sent before and asked for something else (№ %(pk)d): open a new one")
+            % {"pk": sent.pk}
+        )
 
 
 def _same_ask(row: Adjustment) -> Adjustment | None:

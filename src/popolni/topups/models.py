@@ -89,3 +89,29 @@ class Adjustment(models.Model):
 
     def __str__(self) -> str:
         return f"№ {self.pk}"  # the audit trail keeps it: in no language
+
+
+class SentForm(models.Model):
+    """A form that asked for an adjustment, by its token: sent again, it asks for nothing new.
+
+    It may be a second form for the same adjustment, as of two asks in a moment one is made.
+    """
+
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", verbose_name=_("asked by")
+    )
+    token = models.CharField(_("token"), max_length=64)
+    adjustment = models.ForeignKey(
+        Adjustment, models.PROTECT, related_name="forms", verbose_name=_("adjustment")
+    )
+
+    class Meta:
+        verbose_name = _("sent form")
+        verbose_name_plural = _("sent forms")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(name="sent_form_once", fields=["asked_by", "token"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.token

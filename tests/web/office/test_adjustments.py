@@ -1,4 +1,6 @@
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -7,8 +9,11 @@ from django.db.models import Q
 from django.test import Client
 from django.urls import reverse
 
+from popolni.agents.models import Contract
 from popolni.agents.service import float_left
 from popolni.catalog.promotions.service import budget_left
+from popolni.ledger.client import atomic
+from popolni.ledger.errors import OutcomeUnknown
 from popolni.subscribers.service import balance
 from popolni.topups import adjustments
 from popolni.topups.models import Adjustment
@@ -223,10 +228,64 @@ def test_sent_twice_asked_once() -> None:
     first, again = client.post(url, sent), client.post(url, sent)
     assert first["Location"] == again["Location"]
     assert len(rows(contract)) == 1
-    # A reload hours later: the service would take it for a new one.
-    Adjustment.objects.filter(contract=contract).update(asked_at="2026-01-01T00:00:00Z")
+    long_ago(contract)
     late = client.post(url, sent, follow=True)
     assert "This form was sent before" in late.content.decode()
+    assert len(rows(contract)) == 1
+    assert float_left([contract])[contract.pk] == 500
+
+
+def long_ago(contract: Contract) -> None:
+    """As if months had passed since the contract's rows were asked for."""
+    Adjustment.objects.filter(contract=contract).update(asked_at="2026-01-01T00:00:00Z")
+
+
+@contextmanager
+def lost_answer() -> Iterator[None]:
+    """Committed, and nobody hears of it."""
+    with atomic():
+        yield
+    raise OutcomeUnknown("lost")
+
+
+@contextmanager
+def dying_worker() -> Iterator[None]:
+    """The row is written, and before its transfer is, the process is gone."""
+    raise SystemExit
+    yield
+
+
+@pytest.mark.parametrize("fault", [lost_answer, dying_worker])
+@pytest.mark.parametrize("is_another_session", [False, True])
+def test_a_form_without_an_answer_is_sent_again_and_posted_once(
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Any,
+    is_another_session: bool,  # noqa: FBT001  # a case
+) -> None:
+    contract, user = new_contract(), new_user("finance")
+    client, url = signed_in(user), address("float_funding", contract=contract.pk)
+    sent = {"amount": "5", "reason": WHY, "token": token(client, url)}
+    with monkeypatch.context() as faulty, suppress(SystemExit):
+        faulty.setattr(adjustments, "atomic", fault)
+        answer = client.post(url, sent)
+        assert "it is not posted twice" in answer.content.decode()
+        assert f'value="{sent["token"]}"' in answer.content.decode()
+    long_ago(contract)
+    again = signed_in(user) if is_another_session else client
+    answer = again.post(url, sent)
+    (row,) = rows(contract)
+    assert (answer["Location"], row.status) == (page(row), "posted")
+    assert float_left([contract])[contract.pk] == 500
+
+
+def test_a_form_that_was_sent_asks_for_nothing_else() -> None:
+    contract, client = new_contract(), signed_in(new_user("finance"))
+    url = address("float_funding", contract=contract.pk)
+    sent = {"amount": "5", "reason": WHY, "token": token(client, url)}
+    client.post(url, sent)
+    (row,) = rows(contract)
+    answer = client.post(url, {**sent, "amount": "6"})
+    assert f"asked for something else (№ {row.pk})" in answer.content.decode()
     assert len(rows(contract)) == 1
     assert float_left([contract])[contract.pk] == 500
 

@@ -25,6 +25,7 @@ from popolni.catalog.plans.models import Plan
 from popolni.readers.models import TopUpHour
 from popolni.subscribers.documents import Document, set_document
 from popolni.subscribers.models import Allowance, Subscriber
+from popolni.topups.models import SentForm
 from popolni.web.office.changes import in_words
 from tests.web.office.desk import (
     listed,
@@ -69,7 +70,7 @@ def page(entry: LogEntry) -> str:
 
 def test_each_model_of_ours_is_recorded_or_known_not_to_be() -> None:
     ours = set(apps.get_app_config("popolni").get_models())
-    assert ours - set(RULES) == {Allowance, NumberingRange, TopUpHour}
+    assert ours - set(RULES) == {Allowance, NumberingRange, SentForm, TopUpHour}
 
 
 def test_what_is_added_changed_and_read_is_recorded() -> None:

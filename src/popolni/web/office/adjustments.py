@@ -1,8 +1,8 @@
 """Money and budgets moved by hand: asked for, with a reason, and approved by another person.
 
-All that is decided, is decided in `topups.adjustments`. A form that is sent twice asks once: the
-service takes the same ask within minutes for one; and each form carries a token, which the session
-remembers with what came of it, so that reloading the page hours later shows that and asks nothing.
+All that is decided, is decided in `topups.adjustments`. Each form carries a token, which is kept
+with what it asked for: sent again, minutes or months later and from whichever session, it shows
+what came of it and asks for nothing.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
     from popolni.web.office.site import Office
 
 DECIDE = "popolni.decide_adjustment"
-ASKED = "adjustments_asked"
-ASKED_MAX = 50
-"""Sent forms that a session remembers."""
 
 Kind, Status = Adjustment.Kind, Adjustment.Status
 COLOURS = {
@@ -253,21 +250,23 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
         self, request: HttpRequest, kind: str, target: Any, form: AskForm
     ) -> HttpResponse | None:
         """Asks, once for each token. None: it can't be, and the form says why."""
-        cleaned, asked = form.cleaned_data, request.session.get(ASKED, {})
-        if cleaned["token"] in asked:
-            messages.info(request, _("This form was sent before; this is what came of it."))
-            return _to(asked[cleaned["token"]])
-        began = timezone.now()
+        cleaned, user, began = form.cleaned_data, _user(request), timezone.now()
+        sent = adjustments.sent_before(cleaned["token"], by=user)
         try:
             row = adjustments.ask(
-                kind, target, cleaned["amount"], cleaned["reason"], by=_user(request)
+                kind,
+                target,
+                cleaned["amount"],
+                cleaned["reason"],
+                by=user,
+                form=cleaned["token"],
             )
         except (UserError, LedgerError) as error:
             form.add_error(None, _in_words(error))
             return None
-        kept = list(asked.items())[-(ASKED_MAX - 1) :]
-        request.session[ASKED] = {**dict(kept), cleaned["token"]: row.pk}
-        if row.asked_at < began:
+        if sent is not None:
+            messages.info(request, _("This form was sent before; this is what came of it."))
+        elif row.asked_at < began:
             messages.warning(
                 request,
                 _(
