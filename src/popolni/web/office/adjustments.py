@@ -103,18 +103,11 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
     list_display_links = ("at",)
     list_select_related = RELATED
     list_filter = (("status", ChoicesDropdownFilter), ("kind", ChoicesDropdownFilter))
-    fieldsets = (
-        (None, {"fields": ("kind_shown", "target", "amount_shown", "reason", "status_shown")}),
-        (
-            gettext_lazy("Who and when"),
-            {"fields": ("asker", "at", "decider", "decided", "result", "receipt")},
-        ),
-    )
     readonly_fields = (
         "kind_shown", "target", "amount_shown", "reason", "status_shown",
         "asker", "at", "decider", "decided", "result", "receipt",
     )  # fmt: skip
-    change_form_outer_after_template = "office/adjustments/decide.html"
+    change_form_outer_before_template = "office/adjustments/decide.html"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Who may ask for anything at all."""
@@ -123,6 +116,14 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         """What the user may see, with all that is shown."""
         return seen_by(request.user, super().get_queryset(request).select_related(*RELATED))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What came of it, once something has."""
+        what = ("kind_shown", "target", "amount_shown", "reason", "status_shown")
+        came = ("decider", "decided", "result", "receipt")
+        is_waiting = obj is not None and obj.status == Status.WAITING
+        who = ("asker", "at") if is_waiting else ("asker", "at", *came)
+        return ((None, {"fields": what}), (gettext_lazy("Who and when"), {"fields": who}))
 
     def get_urls(self) -> list[URLPattern]:
         """And where it is decided, and what an amount would come to."""
