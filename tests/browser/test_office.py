@@ -57,6 +57,7 @@ def test_a_small_correction_is_posted_at_once(office: Office) -> None:
     page = support.go("/admin/popolni/number/79160000007/change/")
     before = money_in(page.get_by_test_id("balance").inner_text())
     page.get_by_role("link", name="Correct the balance").click()
+    page.get_by_role("link", name="Correction of a balance, upwards").click()
     page.fill("#id_amount", "12.34")
     page.fill("#id_reason", "paid twice, a receipt is here")
     page.get_by_role("button", name="Ask for it").click()

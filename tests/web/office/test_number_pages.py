@@ -9,6 +9,7 @@ from auditlog.models import LogEntry as AuditEntry
 
 from popolni.catalog.operators.models import Branch, ComplianceProfile, Operator
 from popolni.catalog.operators.service import open_branch
+from popolni.catalog.promotions.service import budget_account
 from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run
@@ -17,6 +18,7 @@ from popolni.ledger.statements import post
 from popolni.subscribers.documents import Document, set_document
 from popolni.subscribers.models import IdentityDocument, Number, Subscriber
 from popolni.subscribers.service import open_number
+from tests.web.office.desk import new_budget
 from tests.web.office.support import client_as, demo, queries_of
 
 LIST = "/admin/popolni/number/"
@@ -205,6 +207,20 @@ def test_what_a_top_up_would_give(branch: Branch) -> None:
     page = client_as("support").get(f"{LIST}{number.pk}/change/", asked).content.decode()
     answer = page[page.index('data-testid="answer"') :]
     assert "the operator takes no top-ups through this channel" in answer
+
+
+def test_a_refused_top_up_promises_no_bonus(branch: Branch) -> None:
+    number, budget = new_number(branch), new_budget("percent", branch)
+    money = transfer_id("budget", 0, str(budget.pk))
+    accounts = Kind.BANK.account_id(), budget_account(budget)
+    run(post(branch.book, [Transfer(money, *accounts, 100_000, Code.BUDGET_FUNDING)]))
+    asked = {"amount_minor": "500", "channel": "osmp", "method": "cash"}
+    url, support = f"{LIST}{number.pk}/change/", client_as("support")
+    page = support.get(url, asked).content.decode()
+    answer = page[page.index('data-testid="answer"') :].partition("</ul>")[0]
+    assert "If it were accepted, it would bring:" in answer
+    assert "+50" in answer
+    assert "office-in" not in answer
 
 
 @pytest.mark.parametrize("amount", ["x", "-5", "1.234", "NaN", "1e999", ""])
