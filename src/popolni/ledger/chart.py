@@ -74,6 +74,9 @@ class Kind(Enum):
     EXPIRED_MESSAGES   = _Row(423, Unit.MESSAGE, None,        _OPEN)
 
     SUSPENSE_MONEY     = _Row(901, Unit.MONEY,   None,        _OPEN)
+
+    MEMO_REFUSED       = _Row(911, Unit.MONEY,   None,        _OPEN)
+    MEMO_CONTRA        = _Row(912, Unit.MONEY,   None,        _OPEN)
     # fmt: on
 
     def account_id(self, subject: int = 0) -> int:
@@ -131,6 +134,9 @@ class Code(IntEnum):
     USAGE_CHARGE = 23
     ALLOWANCE_EXPIRY = 24
     BONUS = 25
+
+    TOP_UP_REVERSAL = 31
+    TOP_UP_REFUSAL = 32
 
 
 TOP_UPS = {

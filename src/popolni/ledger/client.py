@@ -9,7 +9,7 @@ to ask again with the same identifiers.
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 T = TypeVar("T")
+
+Steps = Generator[Statement[Any], Any, T]
+"""What asks the ledger more than once: it yields statements, is sent their answers, returns T.
+
+Written so it is the same for both callers: `run_steps` and `AsyncLedger.run_steps`.
+"""
 
 TRIES_MAX = 5
 """How often a statement is sent that the server rolled back for a deadlock."""
@@ -71,6 +77,18 @@ def run(statement: Statement[T], using: str = django.db.DEFAULT_DB_ALIAS) -> T:
                 raise
             time.sleep(_pause_s(tries))
     raise AssertionError("unreachable")
+
+
+def run_steps(steps: Steps[T], using: str = django.db.DEFAULT_DB_ALIAS) -> T:
+    """Runs every statement that the steps yield, as `run` does; what they return."""
+    answer: Any = None
+    while True:
+        try:
+            statement = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        answer = run(statement, using)
 
 
 def _run_once(statement: Statement[T], wrapper: "BaseDatabaseWrapper") -> T:
@@ -142,8 +160,9 @@ class AsyncLedger:
             max_size=connections_max,
             max_waiting=waiting_max,
             timeout=wait_s,
+            reconnect_timeout=wait_s,  # then the next statement tries: no pause grows meanwhile
             open=False,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "connect_timeout": 2, "tcp_user_timeout": 10_000},
             configure=_configure,
         )
 
@@ -155,6 +174,10 @@ class AsyncLedger:
             await self._pool.close()
             raise LedgerUnavailable(_first_line(error)) from error
         return self
+
+    async def open_soon(self) -> None:
+        """Opens the pool without waiting for the database, which may be away yet."""
+        await self._pool.open(wait=False)
 
     async def __aexit__(
         self,
@@ -180,6 +203,17 @@ class AsyncLedger:
                     raise
                 await asyncio.sleep(_pause_s(tries))
         raise AssertionError("unreachable")
+
+    async def run_steps(self, steps: Steps[T]) -> T:
+        """Runs every statement that the steps yield, each in a transaction of its own."""
+        answer: Any = None
+        while True:
+            try:
+                statement = steps.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            answer = await self.run(statement)
 
     async def _run_once(self, statement: Statement[T]) -> T:
         try:

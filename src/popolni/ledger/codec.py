@@ -129,6 +129,14 @@ def encode_ids(ids: Sequence[bytes]) -> UuidArray:
         raise InvalidBatch(f"an identifier {error}") from None
 
 
+def encode_times(values: Sequence[datetime]) -> TimeArray:
+    """An array of moments; InvalidBatch if one has no time zone or is out of range."""
+    try:
+        return _array(TimeArray, [_time(value) for value in values])
+    except (ValueError, struct.error) as error:
+        raise InvalidBatch(f"a moment {error}") from None
+
+
 def _head(kind: type[Array], count: int) -> bytes:
     if not count:  # no dimension at all
         return struct.pack(">iiI", 0, 0, kind.element_oid)
