@@ -18,12 +18,12 @@ from popolni.agents.credentials import (
     add_password,
     address_allowed,
     check_certificate,
-    check_networks,
     check_password,
     revoke,
     rotate_password,
 )
 from popolni.agents.models import Agent, Credential
+from popolni.agents.networks import check_networks
 from popolni.core.errors import UserError
 from tests.agents.support import lighten_hashes, new_agent
 

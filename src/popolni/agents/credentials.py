@@ -7,17 +7,9 @@ from its time which agents exist; it takes long on purpose, so callers bound how
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
 
 from django.contrib.auth import hashers
 from django.contrib.auth.password_validation import validate_password
@@ -28,6 +20,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from popolni.agents.models import Agent, Credential
+from popolni.agents.networks import Address, read_address, read_network
 from popolni.core.errors import UserError
 
 VALID_MAX = 2
@@ -65,15 +58,20 @@ def rotate_password(agent: Agent, new: str, *, overlap: timedelta) -> Credential
 
 
 def check_password(agent: Agent | None, password: str, at: datetime) -> bool:
-    """Whether it is a password of the agent, valid at that time. None: nobody has that name.
-
-    Always `VALID_MAX` hashes are made, one after the other.
-    """
+    """Whether it is a password of the agent, valid at that time. None: nobody has that name."""
     hashes: list[str] = []
     if agent is not None and agent.is_active:
         hashes = list(_valid(agent, Kind.PASSWORD, at).values_list("secret", flat=True))
+    return check_any_password(hashes, password)
+
+
+def check_any_password(hashes: Sequence[str], password: str) -> bool:
+    """Whether it is the password of one of these hashes, at most `VALID_MAX` of which count.
+
+    Always `VALID_MAX` hashes are made, one after the other.
+    """
     known = hashes[:VALID_MAX]
-    padded = known + [_nobodys_hash()] * (VALID_MAX - len(known))
+    padded = [*known, *[_nobodys_hash()] * (VALID_MAX - len(known))]
     # The longest that is hashed is one that nobody has: the work stays the same.
     text = password[: PASSWORD_MAX + 1]
     matches = [hashers.check_password(text, encoded) for encoded in padded]
@@ -85,7 +83,7 @@ def add_certificate(agent: Agent, sha256_hex: str) -> Credential:
 
     UserError if it is no such fingerprint, is there already, or two are valid.
     """
-    fingerprint = _fingerprint(sha256_hex)
+    fingerprint = normal_fingerprint(sha256_hex)
     if fingerprint is None:
         raise UserError(
             _("not a SHA-256 fingerprint: that is 64 hexadecimal digits, as openssl prints them")
@@ -95,7 +93,7 @@ def add_certificate(agent: Agent, sha256_hex: str) -> Credential:
 
 def check_certificate(agent: Agent | None, sha256_hex: str, at: datetime) -> bool:
     """Whether the fingerprint is that of a certificate of the agent, valid at that time."""
-    fingerprint = _fingerprint(sha256_hex)
+    fingerprint = normal_fingerprint(sha256_hex)
     if agent is None or not agent.is_active or fingerprint is None:
         return False
     return _valid(agent, Kind.CERTIFICATE, at).filter(secret=fingerprint).exists()
@@ -160,17 +158,10 @@ def _nobodys_hash() -> str:
     return hashers.make_password(secrets.token_hex())
 
 
-def _fingerprint(text: str) -> str | None:
+def normal_fingerprint(text: str) -> str | None:
+    """A SHA-256 fingerprint as it is stored; None if it is none."""
     lower = text.strip().lower()
     return lower.replace(":", "") if _FINGERPRINT.fullmatch(lower) else None
-
-
-def check_networks(networks: Iterable[str]) -> list[str]:
-    """Address ranges as they are stored: `203.0.113.0/24`, each once; a lone address is one, too.
-
-    Raises UserError that names the first malformed one.
-    """
-    return list(dict.fromkeys(str(_network(text)) for text in networks))
 
 
 def address_allowed(agent: Agent, ip: str) -> bool:
@@ -178,47 +169,14 @@ def address_allowed(agent: Agent, ip: str) -> bool:
 
     What can't be read as an address or a range allows nothing.
     """
-    address = _read_address(ip)
+    address = read_address(ip)
     if not agent.is_active or address is None:
         return False
     return not agent.networks or any(_is_in(address, text) for text in agent.networks)
 
 
-def _is_in(address: IPv4Address | IPv6Address, network: str) -> bool:
+def _is_in(address: Address, network: str) -> bool:
     try:
-        return address in _network(network)
+        return address in read_network(network)
     except UserError:
         return False
-
-
-def _read_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address; an IPv4 one that came as IPv6 (::ffff:203.0.113.7) is IPv4."""
-    try:
-        address = ip_address(text.strip())
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or address
-    return address
-
-
-def _network(text: str) -> IPv4Network | IPv6Network:
-    try:
-        network = ip_network(text.strip())
-    except ValueError as error:
-        raise UserError(_not_a_network(text)) from error
-    mapped = network.network_address
-    if isinstance(mapped, IPv6Address) and mapped.ipv4_mapped and network.prefixlen >= 96:
-        return IPv4Network((mapped.ipv4_mapped, network.prefixlen - 96))
-    return network
-
-
-def _not_a_network(text: str) -> str:
-    try:
-        meant = ip_network(text.strip(), strict=False)
-    except ValueError:
-        return _("%(text)r is not an address range such as 203.0.113.0/24") % {"text": text}
-    return _("%(text)r begins inside the range %(meant)s: write that, or one address alone") % {
-        "text": text,
-        "meant": meant,
-    }

@@ -7,8 +7,9 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from popolni.catalog.labels import CHANNELS, METHODS
+from popolni.catalog.labels import CHANNELS, LANGUAGES, METHODS
 from popolni.catalog.operators.models import Branch
+from popolni.core.language import Language
 
 
 class Agent(models.Model):
@@ -16,6 +17,13 @@ class Agent(models.Model):
 
     Its float with a branch is the account of its id in the branch's book.
     """
+
+    class OsmpCommand(models.TextChoices):
+        """What some terminal networks speak beyond the protocol's own commands."""
+
+        CANCEL = "cancel", "cancel"
+        STATUS = "status", "status"
+        VERIFY = "verify", "verify"
 
     code = models.SlugField(_("code"), unique=True)
     name = models.CharField(_("name"), max_length=200)
@@ -28,6 +36,28 @@ class Agent(models.Model):
         help_text=_("such as 203.0.113.0/24, separated by commas; none: any address"),
     )
     sees_names = models.BooleanField(_("sees masked names"), default=False)
+    language = models.CharField(
+        _("language of answers"), max_length=2, choices=LANGUAGES, default=Language.RU.value
+    )
+    requests_per_s = models.PositiveIntegerField(
+        _("requests a second"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("more of them are told to come back; empty: as many as it likes"),
+    )
+    reversal_minutes = models.PositiveIntegerField(
+        _("may reverse for, minutes"),
+        default=0,
+        validators=[MaxValueValidator(60 * 24 * 31)],
+        help_text=_("after a top-up, by itself; 0: only staff may"),
+    )
+    osmp_commands = ArrayField(
+        models.CharField(max_length=10, choices=OsmpCommand),
+        default=list,
+        blank=True,
+        verbose_name=_("more OSMP commands"),
+    )
 
     class Meta:
         verbose_name = _("agent")
@@ -40,6 +70,13 @@ class Agent(models.Model):
 class Contract(models.Model):
     """An agent's contract with a branch, in force from `valid_from` up to, without, `valid_to`."""
 
+    class CashIdentity(models.TextChoices):
+        """How the agent knows who pays it in cash, before it sends a top-up."""
+
+        NONE = "none", _("none")
+        DOCUMENT = "document", _("an identity document")
+        GOSUSLUGI = "gosuslugi", _("a Gosuslugi check")
+
     agent = models.ForeignKey(
         Agent, models.PROTECT, related_name="contracts", verbose_name=_("agent")
     )
@@ -49,6 +86,13 @@ class Contract(models.Model):
     reference = models.CharField(_("contract number"), max_length=50)
     valid_from = models.DateField(_("valid from"), default=timezone.localdate)
     valid_to = models.DateField(_("valid to"), null=True, blank=True)
+    cash_identity = models.CharField(
+        _("identity for cash"),
+        max_length=10,
+        choices=CashIdentity,
+        default=CashIdentity.NONE,
+        help_text=_("that the agent asks for by contract; a request may say another one"),
+    )
     float_low_minor = models.BigIntegerField(
         _("float is low below"), default=10_000_00, validators=[MinValueValidator(0)]
     )

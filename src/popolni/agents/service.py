@@ -16,12 +16,12 @@ from popolni.agents.credentials import (
     add_password,
     address_allowed,
     check_certificate,
-    check_networks,
     check_password,
     revoke,
     rotate_password,
 )
 from popolni.agents.models import Agent, Commission, Contract
+from popolni.agents.networks import check_networks
 from popolni.catalog.operators.models import Branch
 from popolni.catalog.rows import insert
 from popolni.core.channel import Channel
@@ -62,6 +62,7 @@ def open_contract(  # noqa: PLR0913  # a row of these, all but two by name
     valid_from: date | None = None,
     float_low_minor: int = FLOAT_LOW_MINOR,
     commissions: Mapping[Channel, int] | None = None,
+    cash_identity: Contract.CashIdentity = Contract.CashIdentity.NONE,
 ) -> Contract:
     """Opens a contract, its commissions (basis points by channel) and an empty float.
 
@@ -74,6 +75,7 @@ def open_contract(  # noqa: PLR0913  # a row of these, all but two by name
         reference=reference,
         valid_from=valid_from or branch_day(branch),
         float_low_minor=float_low_minor,
+        cash_identity=cash_identity,
     )
     if Contract.objects.filter(agent=agent, branch=branch).exists():
         raise UserError(_("there is a contract already: %(contract)s") % {"contract": contract})

@@ -3,7 +3,7 @@ made up, and so are the agents."""
 
 from typing import NamedTuple
 
-from popolni.agents.models import Outlet
+from popolni.agents.models import Contract, Outlet
 from popolni.core.channel import Channel
 from popolni.core.method import Method
 from popolni.embedded.demo_data.catalogue import OPERATORS, minor
@@ -22,6 +22,16 @@ class AgentRow(NamedTuple):
     """Fundings in roubles; a weekly 0: as much as the week needs."""
     sees_names: bool = False
     networks: tuple[str, ...] = ()
+    reversal_minutes: int = 0
+    osmp_commands: tuple[str, ...] = ()
+    requests_per_s: int | None = 100
+
+    @property
+    def cash_identity(self) -> Contract.CashIdentity:
+        """An office and a shop look at a document; machines have the payer ask Gosuslugi."""
+        if self.channel in (Channel.COUNTER, Channel.TILL):
+            return Contract.CashIdentity.DOCUMENT
+        return Contract.CashIdentity.GOSUSLUGI
 
 
 TERMINAL, TERMINAL_PASSWORD = "terminal", "demo-terminal"
@@ -29,7 +39,8 @@ EVERY = tuple(operator.code for operator in OPERATORS)
 
 AGENTS = (
     AgentRow(TERMINAL, "Терминал-Сервис", Channel.OSMP, EVERY, 150, 3_000_000, 250_000,
-             sees_names=True),
+             sees_names=True, reversal_minutes=60, osmp_commands=("cancel", "status", "verify"),
+             requests_per_s=None),
     AgentRow("lukoshko", "Магазины «Лукошко»", Channel.TILL, EVERY, 200, 0, 0),
     AgentRow("bystro", "Киоски «Быстро и точно»", Channel.KIOSK, EVERY, 180, 0, 0),
     AgentRow("oplata-online", "Оплата Онлайн", Channel.API, EVERY, 90, 150_000, 0,

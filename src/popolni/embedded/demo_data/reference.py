@@ -226,7 +226,13 @@ def _outlet(rows: dict[str, Agent], code: str, place: agents.OutletRow) -> Outle
 
 def _write_agent(row: agents.AgentRow, start: datetime) -> Agent:
     agent = Agent(
-        code=row.code, name=row.name, networks=list(row.networks), sees_names=row.sees_names
+        code=row.code,
+        name=row.name,
+        networks=list(row.networks),
+        sees_names=row.sees_names,
+        reversal_minutes=row.reversal_minutes,
+        osmp_commands=list(row.osmp_commands),
+        requests_per_s=row.requests_per_s,
     )
     insert(agent)
     since = (start - timedelta(days=CONTRACTS_DAYS)).date()
@@ -237,5 +243,6 @@ def _write_agent(row: agents.AgentRow, start: datetime) -> Agent:
             reference=f"Д-{since.year}/{branch.book:02}-{agent.pk:03}",
             valid_from=since,
             commissions={row.channel: row.basis_points},
+            cash_identity=row.cash_identity,
         )
     return agent
