@@ -6,7 +6,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from popolni.ledger.chart import TOP_UPS
-from popolni.ledger.client import run
+from popolni.ledger.client import Steps
 from popolni.ledger.model import LogEntry, TransferFlags
 from popolni.ledger.statements import read_account_log
 
@@ -28,23 +28,32 @@ class PastTopUp(NamedTuple):
     amount_minor: int
 
 
-def read_newest_first(book: int, account: int, since: datetime | None) -> Iterator[LogEntry]:
-    """An account's log back to `since`, itself included; None: to its beginning.
-
-    A page at a time, as far as it is asked for, and `ENTRIES_MAX` at most.
-    """
-    entries = _read_pages(book, account)
-    return entries if since is None else takewhile(lambda e: e.created_at >= since, entries)
-
-
-def _read_pages(book: int, account: int) -> Iterator[LogEntry]:
+def read_since(book: int, account: int, since: datetime) -> Steps[list[LogEntry]]:
+    """An account's log back to `since`, itself included, newest first; `ENTRIES_MAX` at most."""
+    found: list[LogEntry] = []
     before = None
-    for _ in range(ENTRIES_MAX // PAGE):
-        page = run(read_account_log(book, account, before, PAGE))
-        yield from page
-        if len(page) < PAGE:
-            return
+    while len(found) < ENTRIES_MAX:
+        page = yield read_account_log(book, account, before, PAGE)
+        found += takewhile(lambda entry: entry.created_at >= since, page)
+        if len(page) < PAGE or page[-1].created_at < since:
+            break
         before = page[-1].seq
+    return found
+
+
+def was_ever_topped_up(book: int, account: int) -> Steps[bool]:
+    """Whether its log has a top-up that was credited, or is pending; the newest is met first."""
+    entries: list[LogEntry] = []
+    before = None
+    while len(entries) < ENTRIES_MAX:
+        page = yield read_account_log(book, account, before, PAGE)
+        entries += page
+        if next(top_ups(entries, account), None) is not None:
+            return True
+        if len(page) < PAGE:
+            break
+        before = page[-1].seq
+    return False
 
 
 def top_ups(newest_first: Iterable[LogEntry], account: int) -> Iterator[PastTopUp]:

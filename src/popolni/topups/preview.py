@@ -25,11 +25,11 @@ from popolni.core.method import Method
 from popolni.core.refusal import AmountRange, Refusal
 from popolni.ledger.balances import read_left
 from popolni.ledger.chart import Code, Kind
-from popolni.ledger.client import run
+from popolni.ledger.client import Steps, run_steps
 from popolni.ledger.model import Unit
 from popolni.ledger.statements import read_transfers
 from popolni.subscribers.models import Number
-from popolni.topups.history import PastTopUp, read_newest_first, top_ups
+from popolni.topups.history import PastTopUp, read_since, top_ups, was_ever_topped_up
 
 
 class Given(NamedTuple):
@@ -93,7 +93,7 @@ def preview(  # noqa: PLR0913  # all but two by name
     )
     rows = _read_promotions(top_up)
     terms = [terms_of(promotion) for promotion in rows]
-    past = _read_past(row, top_up, terms)
+    past = run_steps(read_past(row.branch.book, row.pk, top_up, terms))
     request = Request(
         channel=channel,
         method=method,
@@ -103,7 +103,8 @@ def preview(  # noqa: PLR0913  # all but two by name
         spent_month_minor=_sum_since(past, _midnight(top_up, day=1)),
         number_status=NumberStatus(row.status),
     )
-    answers = rules.explain(terms, top_up, _read_history(row, top_up, terms, past))
+    history = run_steps(read_history(row.branch.book, row.pk, top_up, terms, past))
+    answers = rules.explain(terms, top_up, history)
     profile = profile_of(row.branch.operator.profile)
     return Preview(
         number=number,
@@ -155,36 +156,41 @@ def _open(terms: Iterable[rules.Promotion], top_up: TopUp) -> list[rules.Promoti
     return [one for one in terms if rules.why_not_by_terms(one, top_up) is None]
 
 
-def _read_past(number: Number, top_up: TopUp, terms: Iterable[rules.Promotion]) -> list[PastTopUp]:
+def read_past(
+    book: int, number: int, top_up: TopUp, terms: Iterable[rules.Promotion]
+) -> Steps[list[PastTopUp]]:
     """The number's top-ups of this month, and of as long before as a promotion counts them."""
     counting = [one for one in _open(terms, top_up) if one.per_number_max is not None]
     since = [rules.counts_since(one, top_up.at) for one in counting]
-    money = Kind.SUBSCRIBER_MONEY.account_id(number.pk)
-    entries = read_newest_first(number.branch.book, money, min([_midnight(top_up, day=1), *since]))
+    money = Kind.SUBSCRIBER_MONEY.account_id(number)
+    entries = yield from read_since(book, money, min([_midnight(top_up, day=1), *since]))
     return list(top_ups(entries, money))
 
 
-def _read_history(
-    number: Number, top_up: TopUp, terms: Iterable[rules.Promotion], past: Sequence[PastTopUp]
-) -> History:
+def read_history(
+    book: int,
+    number: int,
+    top_up: TopUp,
+    terms: Iterable[rules.Promotion],
+    past: Sequence[PastTopUp],
+) -> Steps[History]:
+    """What the promotions ask of the time before; `past` is from `read_past`."""
     open_terms = _open(terms, top_up)
     asks_for_first = any(one.is_first_top_up_only for one in open_terms)
+    is_first = asks_for_first and not past
+    if is_first:
+        money = Kind.SUBSCRIBER_MONEY.account_id(number)
+        is_first = not (yield from was_ever_topped_up(book, money))
     return History(
-        is_first_top_up=asks_for_first and not past and not _was_ever_topped_up(number),
-        given=_read_given(number.branch.book, open_terms, past, top_up.at),
-        budgets=_read_budgets(number.branch.book, open_terms),
+        is_first_top_up=is_first,
+        given=(yield from _read_given(book, open_terms, past, top_up.at)),
+        budgets=(yield from _read_budgets(book, open_terms)),
     )
-
-
-def _was_ever_topped_up(number: Number) -> bool:
-    money = Kind.SUBSCRIBER_MONEY.account_id(number.pk)
-    entries = read_newest_first(number.branch.book, money, None)
-    return next(top_ups(entries, money), None) is not None
 
 
 def _read_given(
     book: int, terms: Iterable[rules.Promotion], past: Sequence[PastTopUp], at: datetime
-) -> dict[int, list[datetime]]:
+) -> Steps[dict[int, list[datetime]]]:
     """When the number was topped up for the bonuses that it had (`rules.bonus_id`)."""
     asked = {
         rules.bonus_id(promotion.id, book, one.seq): (promotion.id, one.at)
@@ -194,15 +200,17 @@ def _read_given(
         if one.at > rules.counts_since(promotion, at)
     }
     given: dict[int, list[datetime]] = {}
-    for id_, (_, entry) in (run(read_transfers(list(asked))) if asked else {}).items():
+    found = (yield read_transfers(list(asked))) if asked else {}
+    for id_, (_, entry) in found.items():
         promotion, topped_up_at = asked[id_]
         if entry.code == Code.BONUS and entry.reference_id == promotion:
             given.setdefault(promotion, []).append(topped_up_at)
     return given
 
 
-def _read_budgets(book: int, terms: Iterable[rules.Promotion]) -> dict[int, int]:
+def _read_budgets(book: int, terms: Iterable[rules.Promotion]) -> Steps[dict[int, int]]:
     accounts = {
         (book, BUDGETS[Promotion.Gives(one.gives)].account_id(one.id)): one.id for one in terms
     }
-    return {accounts[key]: left for key, left in run(read_left(list(accounts))).items()}
+    left = (yield read_left(list(accounts))) if accounts else {}
+    return {accounts[key]: amount for key, amount in left.items()}

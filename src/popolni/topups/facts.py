@@ -1,0 +1,121 @@
+"""What is asked of the database about numbers before a top-up is decided: one query for a batch."""
+
+from collections.abc import Sequence
+from datetime import datetime, time
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from popolni.catalog.operators.rules import NumberStatus
+from popolni.ledger.chart import SUBJECT_MAX, TOP_UPS, Code, Kind
+from popolni.ledger.codec import Int4Array, Int8Array, encode_integers, encode_times
+from popolni.ledger.statements import Statement
+
+
+class NumberFacts(NamedTuple):
+    """A number of ours: whose it is, and what it was topped up by, in minor units.
+
+    The sums are those of the branch's day and calendar month, without what was reversed in them;
+    a pending top-up counts in full until it is known not to be one.
+    """
+
+    branch_id: int
+    status: NumberStatus
+    spent_today_minor: int
+    spent_month_minor: int
+
+
+class BookMonth(NamedTuple):
+    """The month of a branch that it is now, and the day; `seq` is where in its log it begins."""
+
+    branch_id: int
+    book: int
+    day_starts_at: datetime
+    month_starts_at: datetime
+    seq: int
+
+
+def month_of(zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
+    """When the day and the calendar month began in which a moment is."""
+    today = now.astimezone(zone).date()
+    return (
+        datetime.combine(today, time.min, zone),
+        datetime.combine(today.replace(day=1), time.min, zone),
+    )
+
+
+_MONEY = Kind.SUBSCRIBER_MONEY.value.code * (SUBJECT_MAX + 1)  # and a number: its account
+
+_FIRST_SEQ = """
+    select wanted.book, ledger.first_seq_since(wanted.book, wanted.at)
+    from unnest(%s, %s) as wanted (book, at)"""
+
+
+def read_first_seqs(moments: Sequence[tuple[int, datetime]]) -> Statement[dict[int, int]]:
+    """For each book, where in its log a moment is: what came later has this seq or a higher one."""
+    books, ats = zip(*moments, strict=True) if moments else ((), ())
+    return Statement(_FIRST_SEQ, (encode_integers(Int4Array, books), encode_times(ats)), dict)
+
+
+# The sums come from the accounts' own part of the log, and only of this month: a number that is
+# topped up for years costs no more than a new one. Nothing here waits for a lock.
+_FACTS = f"""
+    select
+        wanted.number, n.branch_id, n.status,
+        coalesce(paid.today, 0) - coalesce(back.today, 0),
+        coalesce(paid.month, 0) - coalesce(back.month, 0)
+    from unnest(%(numbers)s) as wanted (number)
+    join lateral (
+        select * from popolni_number as p where p.number = wanted.number offset 0
+    ) as n on true
+    join unnest(%(branches)s, %(books)s, %(days)s, %(months)s, %(seqs)s)
+        as b (branch, book, day_starts_at, month_starts_at, seq) on b.branch = n.branch_id
+    left join lateral (
+        select
+            sum(t.amount)::bigint as month,
+            sum(t.amount) filter (where t.created_at >= b.day_starts_at)::bigint as today
+        from ledger.transfer as t
+        where
+            t.book = b.book
+            and t.credit_account = {_MONEY} + wanted.number
+            and t.seq >= b.seq
+            and t.code between {min(TOP_UPS.values())} and {max(TOP_UPS.values())}
+            and t.flags & 12 = 0
+            and t.created_at >= b.month_starts_at
+    ) as paid on true
+    left join lateral (
+        select
+            sum(t.amount)::bigint as month,
+            sum(t.amount) filter (where t.created_at >= b.day_starts_at)::bigint as today
+        from ledger.transfer as t
+        where
+            paid.month > 0
+            and t.book = b.book
+            and t.debit_account = {_MONEY} + wanted.number
+            and t.seq >= b.seq
+            and t.code = {Code.TOP_UP_REVERSAL.value}
+    ) as back on true"""  # noqa: S608  # constants only
+
+
+def read_facts(
+    numbers: Sequence[int], months: Sequence[BookMonth]
+) -> Statement[dict[int, NumberFacts]]:
+    """The numbers that are ours, of these branches; others are left out."""
+    branches, books, days, starts, seqs = zip(*months, strict=True) if months else ((),) * 5
+    return Statement(
+        _FACTS,
+        {
+            "numbers": encode_integers(Int8Array, numbers),
+            "branches": encode_integers(Int8Array, branches),
+            "books": encode_integers(Int4Array, books),
+            "days": encode_times(days),
+            "months": encode_times(starts),
+            "seqs": encode_integers(Int8Array, seqs),
+        },
+        lambda rows: {
+            number: NumberFacts(branch, _STATUSES[status], today, month)
+            for number, branch, status, today, month in rows
+        },
+    )
+
+
+_STATUSES = {status.value: status for status in NumberStatus}
