@@ -1,0 +1,1 @@
+"""The program for machines: asyncio, batches, no ORM on the hot path."""

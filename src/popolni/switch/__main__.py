@@ -1,0 +1,73 @@
+"""Starts the switch's processes: ``python -m popolni.switch HOST PORT``.
+
+Granian speaks HTTP and keeps the processes; what is the switch's own is set here.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from popolni.switch import metrics
+from popolni.switch.settings import read_settings
+
+HEADERS_BYTES_MAX = 16 * 1024
+HEADERS_MS = 10_000
+BACKLOG = 2_048
+REQUESTS_MAX = 8_192
+"""At once in a process: more than may wait, so that it is we who say that it is busy."""
+RESPAWN_S = 0.5
+KILL_S = 5
+
+
+def main(host: str, port: int) -> None:
+    """Serves until it is told to end."""
+    settings = read_settings()
+    certificate, key = settings.tls or (None, None)
+    with _folder_of_metrics():
+        server = Granian(
+            "popolni.switch.app:app",
+            address=host,
+            port=port,
+            interface=Interfaces.ASGI,
+            workers=settings.processes,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADERS_MS, max_buffer_size=HEADERS_BYTES_MAX
+            ),
+            websockets=False,
+            backlog=BACKLOG,
+            backpressure=REQUESTS_MAX,
+            log_level=LogLevels.error,
+            respawn_failed_workers=True,
+            respawn_interval=RESPAWN_S,
+            workers_kill_timeout=KILL_S,
+            ssl_cert=certificate,
+            ssl_key=key,
+        )
+        server.serve()
+
+
+@contextmanager
+def _folder_of_metrics() -> Iterator[None]:
+    """Where the processes keep their figures; those of an earlier life are forgotten."""
+    given = os.environ.get(metrics.FOLDER)
+    if given:
+        for path in Path(given).glob("*.db"):
+            path.unlink(missing_ok=True)
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="popolni-switch-") as folder:
+        os.environ[metrics.FOLDER] = folder
+        yield
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,319 @@
+"""Where every top-up of this program goes through: asked, decided, posted, answered.
+
+    ask → [what the database knows of the numbers] → decide → [the lane of the book] → answer
+
+Both brackets are batches. A lane has one post under way; so has the book in the ledger. A post
+whose outcome got lost is sent again, as its transfers carry their identifiers; whoever can't wait
+for that hears `Unknown`, which no channel may take for a failure. Nothing is answered before it is
+durable.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
+
+from popolni.core.refusal import Refusal
+from popolni.ledger.client import AsyncLedger
+from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
+from popolni.ledger.model import Posted, Transfer
+from popolni.ledger.statements import post, read_transfers
+from popolni.switch.batches import Batches, Busy, Limits, Step, Waiting
+from popolni.topups.catalogue import Catalogue
+from popolni.topups.facts import BookMonth, NumberFacts, month_of, read_facts, read_first_seqs
+from popolni.topups.rules import (
+    Answer,
+    Ask,
+    Decision,
+    Refused,
+    Unknown,
+    answer,
+    decide,
+    first_answer,
+    memo_of,
+    top_up_of,
+)
+
+RETRY_S = 0.05
+EXPIRE_EVERY_S = 0.1
+
+UNAVAILABLE = Refused(Refusal.UNAVAILABLE)
+UNKNOWN = Unknown()
+
+log = logging.getLogger("popolni.switch")
+
+
+class Decided(NamedTuple):
+    """An ask, and the transfer that answers it."""
+
+    ask: Ask
+    decision: Decision
+
+
+Lane = Batches[Decided, Answer]
+
+
+class Desk:
+    """Answers top-ups with a ledger and the catalogue of the moment.
+
+    A database that is gone, a queue that is full are `UNAVAILABLE`, or `UNKNOWN` where a top-up
+    may be in the log. `saw_batch` hears how large each post was.
+    """
+
+    def __init__(
+        self,
+        ledger: AsyncLedger,
+        catalogue: Callable[[], Catalogue],
+        limits: Limits,
+        *,
+        saw_batch: Callable[[int], None] = lambda _size: None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self._limits = limits
+        self._saw_batch = saw_batch
+        self._clock = clock
+        self._months: dict[int, BookMonth] = {}
+        self._asks: Batches[Ask, asyncio.Future[Answer] | Answer] = Batches(
+            self._decide, lambda _ask, _step: UNAVAILABLE, limits
+        )
+        self._lanes: dict[int, Lane] = {}
+        # What is decided and may not be in the facts yet: sums by number, and identifiers.
+        self._under_way: Counter[int] = Counter()
+        self._ids: Counter[bytes] = Counter()
+        self._settled: list[Decided] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many top-ups wait."""
+        return len(self._asks) + sum(map(len, self._lanes.values()))
+
+    async def keep_time(self) -> None:
+        """Sees to it that nobody waits for too long. Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(EXPIRE_EVERY_S)
+            self._asks.expire()
+            for lane in self._lanes.values():
+                lane.expire()
+
+    async def ended(self) -> None:
+        """Returns when nothing is under way any more."""
+        await self._asks.ended()
+        for lane in list(self._lanes.values()):
+            await lane.ended()
+
+    async def top_up(self, ask: Ask) -> Answer:
+        """The answer to a top-up; a credit is durable."""
+        try:
+            decided = await self._asks.ask(ask)
+        except (Busy, LedgerUnavailable):
+            return UNAVAILABLE
+        return await decided if isinstance(decided, asyncio.Future) else decided
+
+    async def post(self, book: int, transfer: Transfer) -> Posted | None:
+        """Posts what is no top-up, in a batch of its own; None: nobody knows.
+
+        Raises LedgerUnavailable if nothing was posted.
+        """
+        posted = await self._post_surely(book, [transfer], self._deadline())
+        return posted[0] if posted else None
+
+    async def _decide(
+        self, batch: Sequence[Waiting[Ask, "asyncio.Future[Answer] | Answer"]]
+    ) -> None:
+        """Decides a batch, and hands each transfer to its lane."""
+        for ask, decision in self._settled:  # committed before the facts are read
+            self._leave(ask, decision)
+        self._settled = []
+        catalogue = self._catalogue()
+        months = await self.months(catalogue)
+        numbers = list({one.question.number for one in batch})
+        facts = await self._ledger.run(read_facts(numbers, months))
+        now = self._clock()
+        for one in batch:
+            if not one.is_over:  # else it has heard that nothing was decided
+                one.tell(self._hand_over(catalogue, one.question, facts, now))
+
+    def _hand_over(
+        self,
+        catalogue: Catalogue,
+        ask: Ask,
+        facts: Mapping[int, NumberFacts],
+        now: datetime,
+    ) -> "asyncio.Future[Answer] | Answer":
+        known = facts.get(ask.number)
+        sum_minor = self._under_way[ask.number]
+        if known and sum_minor:
+            known = known._replace(
+                spent_today_minor=known.spent_today_minor + sum_minor,
+                spent_month_minor=known.spent_month_minor + sum_minor,
+            )
+        if self._ids[ask.id] and known:
+            # A copy of what is under way: the ledger compares, no limit may refuse it.
+            branch = catalogue.branches[known.branch_id]
+            decision = Decision(branch.book, top_up_of(ask), None)
+        else:
+            try:
+                decision = decide(catalogue, ask, known, now)
+            except LookupError:
+                return UNAVAILABLE
+        decided = Decided(ask, decision)
+        try:
+            future = self._lane(decision.book).ask(decided)
+        except Busy:
+            return UNAVAILABLE
+        self._enter(ask, decision)
+        return future
+
+    def _enter(self, ask: Ask, decision: Decision) -> None:
+        self._ids[decision.transfer.id] += 1
+        if decision.refused is None:
+            self._under_way[ask.number] += ask.amount_minor
+
+    def _leave(self, ask: Ask, decision: Decision) -> None:
+        self._ids[decision.transfer.id] -= 1
+        if not self._ids[decision.transfer.id]:
+            del self._ids[decision.transfer.id]
+        if decision.refused is None:
+            self._under_way[ask.number] -= ask.amount_minor
+            if not self._under_way[ask.number]:
+                del self._under_way[ask.number]
+
+    def _lane(self, book: int) -> Lane:
+        if book not in self._lanes:
+            call = partial(self._answer_lane, book)
+            self._lanes[book] = Batches(call, self._too_late, self._limits)
+        return self._lanes[book]
+
+    def _too_late(self, decided: Decided, step: Step) -> Answer:
+        if step is Step.CALLED:
+            return UNKNOWN
+        self._leave(*decided)  # it left the queue and will not be posted
+        return UNAVAILABLE
+
+    async def _answer_lane(self, book: int, batch: Sequence[Waiting[Decided, Answer]]) -> None:
+        """Posts a batch, and answers each; those that the ledger refuses get a memo first."""
+        decided = [one.question for one in batch]
+        self._saw_batch(len(decided))
+        try:
+            answers = await self._answers(book, decided)
+        except LedgerUnavailable as error:
+            log.warning("book %d: %s", book, error)
+            answers = [UNAVAILABLE] * len(batch)
+        finally:
+            self._settled += decided
+        for one, final in zip(batch, answers, strict=True):
+            one.tell(final)
+
+    async def _answers(self, book: int, decided: Sequence[Decided]) -> list[Answer]:
+        deadline = self._deadline()
+        transfers = [decision.transfer for _, decision in decided]
+        posted = await self._post_surely(book, transfers, deadline)
+        if posted is None:
+            return [UNKNOWN] * len(decided)
+        answers: list[Answer | None] = [
+            _answer(decision, one) for (_, decision), one in zip(decided, posted, strict=True)
+        ]
+        memos = [
+            index
+            for index, one in enumerate(answers)
+            if isinstance(one, Refused)
+            and not one.refusal.retry_helps
+            and decided[index].decision.refused is None
+        ]
+        if memos:
+            await self._remember(book, decided, answers, memos, deadline)
+        await self._look_up(decided, answers)
+        return [one or UNKNOWN for one in answers]
+
+    async def _remember(
+        self,
+        book: int,
+        decided: Sequence[Decided],
+        answers: list[Answer | None],
+        places: Sequence[int],
+        deadline: float,
+    ) -> None:
+        """What the ledger refused for good takes its identifier before anybody is told."""
+        refused = [(decided[place].ask, answers[place]) for place in places]
+        memos = [memo_of(ask, one.refusal) for ask, one in refused if isinstance(one, Refused)]
+        try:
+            posted = await self._post_surely(book, memos, deadline)
+        except LedgerUnavailable:
+            posted = None
+        for index, place in enumerate(places):
+            if posted is None:
+                answers[place] = UNKNOWN
+            elif not posted[index].outcome.done:  # another copy of it was first
+                answers[place] = None
+
+    async def _look_up(self, decided: Sequence[Decided], answers: list[Answer | None]) -> None:
+        """The first answers to those whose identifier is taken."""
+        taken = [index for index, one in enumerate(answers) if one is None]
+        if not taken:
+            return
+        ids = [decided[index].decision.transfer.id for index in taken]
+        try:
+            found = await self._ledger.run(read_transfers(ids))
+        except LedgerUnavailable:
+            return
+        for index, id_ in zip(taken, ids, strict=True):
+            if id_ in found:
+                answers[index] = first_answer(decided[index].ask, *found[id_])
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._limits.patience_s
+
+    async def _post_surely(
+        self, book: int, transfers: Sequence[Transfer], deadline: float
+    ) -> list[Posted] | None:
+        """Posts until the outcome is known; None if it is not by then.
+
+        Raises LedgerUnavailable if it is known that nothing was posted.
+        """
+        may_be_posted = False
+        while True:
+            try:
+                return await self._ledger.run(post(book, transfers))
+            except OutcomeUnknown:
+                may_be_posted = True
+            except LedgerUnavailable:
+                if not may_be_posted:
+                    raise
+            if asyncio.get_running_loop().time() > deadline:
+                log.warning("book %d: the outcome of %d transfers is unknown", book, len(transfers))
+                return None
+            await asyncio.sleep(RETRY_S)
+
+    async def months(self, catalogue: Catalogue) -> list[BookMonth]:
+        """The day and month of each branch. Raises LedgerUnavailable."""
+        now = self._clock()
+        wanted = {
+            branch.book: (branch.id, *month_of(branch.zone, now))
+            for branch in catalogue.branches.values()
+        }
+        new = [
+            (book, month)
+            for book, (_, _, month) in wanted.items()
+            if book not in self._months or self._months[book].month_starts_at != month
+        ]
+        seqs = await self._ledger.run(read_first_seqs(new)) if new else {}
+        self._months = {
+            book: BookMonth(
+                branch, book, day, month, seqs[book] if book in seqs else self._months[book].seq
+            )
+            for book, (branch, day, month) in wanted.items()
+        }
+        return list(self._months.values())
+
+
+def _answer(decision: Decision, posted: Posted) -> Answer | None:
+    try:
+        return answer(decision, posted)
+    except KeyError:  # a fault of ours: this one stays unknown, its neighbours get their answers
+        log.exception("the ledger answers a top-up with %s", posted.outcome)
+        return UNKNOWN

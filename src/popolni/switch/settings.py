@@ -1,0 +1,114 @@
+"""The switch's settings: from the environment, checked before anything starts.
+
+| variable | meaning |
+|---|---|
+| POPOLNI_DATABASE_URL | the database |
+| POPOLNI_SWITCH_PROCESSES | how many processes answer; 1 if not set |
+| POPOLNI_SWITCH_QUEUE | how many top-ups may wait in each queue of a process; 2000 if not set |
+| POPOLNI_TRUSTED_PROXIES | address ranges of proxies before us: the last address of their X-Forwarded-For is the client's, and their certificate header counts |
+| POPOLNI_CERTIFICATE_HEADER | in which such a proxy gives the SHA-256 of a client's certificate; X-Client-Cert-SHA256 if not set |
+| POPOLNI_METRICS_FROM | address ranges that may read /metrics; this machine if not set |
+| POPOLNI_TLS_CERTIFICATE, POPOLNI_TLS_KEY | files (PEM) with which the switch speaks TLS itself |
+"""  # noqa: E501  # a table
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from popolni.agents.networks import Network, read_network
+from popolni.core.errors import UserError
+
+T = TypeVar("T")
+
+PROCESSES = "POPOLNI_SWITCH_PROCESSES"
+QUEUE = "POPOLNI_SWITCH_QUEUE"
+PROXIES = "POPOLNI_TRUSTED_PROXIES"
+CERTIFICATE_HEADER = "POPOLNI_CERTIFICATE_HEADER"
+METRICS_FROM = "POPOLNI_METRICS_FROM"
+TLS_CERTIFICATE, TLS_KEY = "POPOLNI_TLS_CERTIFICATE", "POPOLNI_TLS_KEY"
+DATABASE = "POPOLNI_DATABASE_URL"
+
+PROCESSES_MAX = 64
+QUEUE_MAX = 100_000
+THIS_MACHINE = "127.0.0.0/8,::1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What differs between installations. `tls`: the files of certificate and key, or None."""
+
+    database_url: str
+    processes: int
+    queue: int
+    proxies: tuple[Network, ...]
+    certificate_header: str
+    metrics_from: tuple[Network, ...]
+    tls: tuple[Path, Path] | None
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings. Raises UserError that names every wrong one, a line each."""
+    faults: list[str] = []
+
+    def read(name: str, otherwise: str, parse: Callable[[str], T], fallback: T) -> T:
+        text = environment.get(name, "").strip() or otherwise
+        try:
+            return parse(text)
+        except (UserError, ValueError) as error:
+            faults.append(f"{name}: {error}")
+            return fallback
+
+    settings = Settings(
+        database_url=read(DATABASE, "", _not_empty, ""),
+        processes=read(PROCESSES, "1", _count(PROCESSES_MAX), 1),
+        queue=read(QUEUE, "2000", _count(QUEUE_MAX), 1),
+        proxies=read(PROXIES, "", _networks, ()),
+        certificate_header=read(CERTIFICATE_HEADER, "x-client-cert-sha256", _header, ""),
+        metrics_from=read(METRICS_FROM, THIS_MACHINE, _networks, ()),
+        tls=read(TLS_CERTIFICATE, "", lambda text: _tls(text, environment), None),
+    )
+    if faults:
+        raise UserError("\n  ".join(["the switch's settings are wrong:", *faults]))
+    return settings
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("is missing: the address of the database")
+    return text
+
+
+def _count(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+            raise ValueError(f"{text[:40]!r} is not a number from 1 to {most}")
+        return int(text)
+
+    return parse
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(read_network(part) for part in text.split(",") if part.strip())
+
+
+def _header(text: str) -> str:
+    name = text.lower()
+    if not name.replace("-", "").isalnum() or not name.isascii():
+        raise ValueError(f"{text[:40]!r} is not the name of a header")
+    return name
+
+
+def _tls(text: str, environment: Mapping[str, str]) -> tuple[Path, Path] | None:
+    key = environment.get(TLS_KEY, "").strip()
+    if not text and not key:
+        return None
+    if not text or not key:
+        raise ValueError(f"{TLS_CERTIFICATE} and {TLS_KEY} go together")
+    for path in map(Path, (text, key)):
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    return Path(text), Path(key)
