@@ -22,6 +22,7 @@ from popolni.commands.numbering import add_number, add_numbering
 from popolni.commands.programs import add_demo, add_secrets, add_serve
 from popolni.commands.staff import add_staff
 from popolni.commands.subscribers import add_balance, add_documents, add_subscribers
+from popolni.commands.switch import add_switch
 from popolni.commands.worker import add_worker
 from popolni.core.errors import UserError
 
@@ -167,6 +168,7 @@ COMMANDS = (
     add_demo,
     add_serve,
     add_worker,
+    add_switch,
     add_secrets,
     add_staff,
     add_branches,

@@ -1,9 +1,11 @@
 """The demo and serve as processes: what they show, and what they stand."""
 
+import http.client
 import signal
 import socket
 import subprocess
 import time
+from base64 import b64encode
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from popolni.core.identifiers import transfer_id
 from popolni.embedded.secrets import NAMES
 from popolni.ledger import statements
 from popolni.ledger.model import AccountFlags, Transfer, Unit
+from popolni.protocols.osmp import Result, read_response
 from tests.conftest import migrated_database, new_database
 from tests.embedded.processes import is_down, keepers, wait_for
 from tests.embedded.programs import Running, command, environment, fails, free_port, running
@@ -74,7 +77,7 @@ def test_it_answers_survives_and_goes_on(tmp_path: Path) -> None:
         address = f"http://127.0.0.1:{demo.port}/admin/"
         for shown in (address, "owner-demo", "terminal, password demo-terminal", "79160000001"):
             assert shown in demo.shown
-        assert str(demo.port + 1) not in demo.shown
+        assert f"http://127.0.0.1:{demo.port + 1}/osmp/terminal" in demo.shown
         assert f"--data '{data}'" in demo.shown
         assert demo.get("/healthz") == (200, "ok\n")
         assert demo.get("/readyz") == (200, "ready\n")
@@ -86,27 +89,32 @@ def test_it_answers_survives_and_goes_on(tmp_path: Path) -> None:
         busy = fails(tmp_path, "serve", "--data", f"{data}2", "--port", str(demo.port))
         assert busy == (
             f"port {demo.port} cannot be used (another start has it): "
-            "choose another one with --port"
+            "choose another one with --port, the switch takes the one after it"
         )
 
-        for word in ("granian", "popolni.readers"):
+        assert pay(demo, 1) == pay(demo, 1)
+        for word in ("granian", "popolni.switch", "popolni.readers"):
             first = wait_for(partial(program, demo, word))
             assert first is not None
             first.kill()
             wait_for(partial(is_another, demo, word, first))
         wait_for(demo.answers)
+        wait_for(lambda: pay(demo, 2))
 
         (keeper,) = keepers(data)
         keeper.kill()
         wait_for(lambda: keepers(data) and keeper not in keepers(data))
         wait_for(demo.answers)
+        wait_for(lambda: pay(demo, 3))
 
         seen = ask_when_it_answers(data, "select count(*) from ledger.transfer")
         left = programs(demo)
-        assert len(left) >= 5  # two leashes, two programs, a worker of the pages
+        assert len(left) >= 8  # three leashes and programs, a process of the pages, of the switch
     wait_for(lambda: not alive(left) and is_down(data))
     with running(tmp_path, "demo", "--data", str(data)) as demo:
         assert ask(url_of(data), "select count(*) from ledger.transfer") == seen
+        assert [pay(demo, txn_id) for txn_id in (1, 2, 3)] == [100_00] * 3
+        assert ask(url_of(data), "select count(*) from ledger.transfer") == seen  # they are known
         left = programs(demo)
     assert not alive(left)
     assert is_down(data)
@@ -115,6 +123,23 @@ def test_it_answers_survives_and_goes_on(tmp_path: Path) -> None:
     )
     with running(tmp_path, "demo", "--data", str(data), "--fresh", end=signal.SIGINT) as demo:
         assert demo.answers()
+
+
+def pay(demo: Running, txn_id: int) -> int | None:
+    """Tops a number up through the demo's switch by 100 roubles; None if that is not done."""
+    query = f"command=pay&txn_id={txn_id}&account=9160000002&sum=100.00"
+    key = b64encode(b"terminal:demo-terminal").decode()
+    connection = http.client.HTTPConnection("127.0.0.1", demo.port + 1, timeout=10)
+    try:
+        connection.request(
+            "GET", f"/osmp/terminal?{query}", headers={"Authorization": f"Basic {key}"}
+        )
+        response = read_response(connection.getresponse().read())
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return response.amount_minor if response.result is Result.DONE else None
 
 
 def is_another(running: Running, word: str, first: psutil.Process) -> bool:
@@ -246,7 +271,7 @@ def test_of_two_starts_at_once_one_gets_the_port(tmp_path: Path) -> None:
     left.send_signal(signal.SIGTERM)
     assert refused[0].communicate(timeout=60)[1] == (
         f"popolni: port {port} cannot be used (another start has it):"
-        " choose another one with --port\n"
+        " choose another one with --port, the switch takes the one after it\n"
     )
     left.communicate(timeout=60)
     assert (refused[0].returncode, left.returncode) == (2, 0)

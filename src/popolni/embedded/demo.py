@@ -14,6 +14,7 @@ from popolni.embedded.secrets import NAMES, given_secrets, load_secrets
 STAFF = ("owner", "finance", "catalogue", "support")
 ELSEWHERE = ("clerk", "cashier")
 NUMBER = 79160000001
+TXN_ID = 1
 OFFICE = "/admin/"  # asking Django would load all the pages here too
 
 
@@ -94,9 +95,13 @@ Back office   {site.address}{OFFICE}
   logins      {", ".join(STAFF)}; the password is the login
               with -demo behind it: owner-demo, finance-demo, …
               ({" and ".join(ELSEWHERE)} have no back office: the counter and the till are theirs)
-Agent         terminal, password demo-terminal
+Terminals     {site.switch_address}/osmp/terminal (OSMP)
+JSON API      {site.switch_address}/api/v1/openapi.json
+  agent       terminal, password demo-terminal
 
-In a second terminal:
+In a second terminal, a payment terminal tops a number up:
+  curl -u terminal:demo-terminal {site.switch_address}/osmp/terminal \\
+    -d command=pay -d txn_id={TXN_ID} -d account={NUMBER} -d sum=100.00
   ./popolni balance {NUMBER}{folder}
   ./popolni verify{folder}
   {look}
@@ -109,6 +114,8 @@ def _show_serve(site: Site, _url: str) -> str:
     return f"""
 Back office   {site.address}{OFFICE}
   logins      ./popolni staff add LOGIN --role owner{_folder(site)}
+Terminals     {site.switch_address}/osmp/AGENT (OSMP)
+JSON API      {site.switch_address}/api/v1/openapi.json
 Logs          {_logs(site)}
 """
 
@@ -118,6 +125,6 @@ def _folder(site: Site) -> str:
 
 
 def _logs(site: Site) -> str:
-    return f"{site.folder.path}/web.log, worker.log" + (
+    return f"{site.folder.path}/web.log, switch.log, worker.log" + (
         ", postgres.log" if site.is_embedded else ""
     )

@@ -9,6 +9,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from popolni.embedded.folder import DataFolder
 from popolni.embedded.leash import END_SECONDS
 from popolni.embedded.postgres import default_data
 from popolni.embedded.supervisor import KILL_SECONDS, Program, Supervisor, supervised
+from popolni.switch.settings import TLS_CERTIFICATE, read_settings
 
 HOST = "127.0.0.1"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -34,12 +36,13 @@ READY_SECONDS = 60
 DEATHS_MAX = 3
 ANSWER_SECONDS = 2
 PORT_SECONDS = 0.5  # a port that was just let go of may take a moment
-WEB = "web"
+WEB, SWITCH, WORKER = "web", "switch", "worker"
+METRICS = "metrics"
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where the programs work: the folder of their logs and secrets, the port, the variables.
+    """Where the programs work: the folder of their logs and secrets, the ports, the variables.
 
     ``data`` is what the user named, ``is_embedded`` whether the database is in that folder too,
     ``variables`` what the programs find in their environment besides the database.
@@ -61,6 +64,17 @@ class Site:
     def address(self) -> str:
         """Where the pages are."""
         return f"http://{HOST}:{self.port}"
+
+    @property
+    def switch_port(self) -> int:
+        """The one after that of the pages."""
+        return self.port + 1
+
+    @property
+    def switch_address(self) -> str:
+        """Where machines top up."""
+        scheme = "https" if os.environ.get(TLS_CERTIFICATE, "").strip() else "http"
+        return f"{scheme}://{HOST}:{self.switch_port}"
 
     def environment(self, url: str) -> dict[str, str]:
         """The whole environment of a program."""
@@ -87,9 +101,15 @@ def run_programs(
     """
     catch_signals()
     try:
-        with _only_one(site) as lock, _port(site), ExitStack() as servers:
+        with (
+            _only_one(site) as lock,
+            _port(site.port),
+            _port(site.switch_port),
+            ExitStack() as servers,
+        ):
             url = servers.enter_context(database(site.data))
             environment = site.environment(url)
+            read_settings(environment)  # a wrong one is told now, and not by a program that dies
             with _environment(environment):
                 prepare(url)
                 shown = show(site, url)
@@ -155,14 +175,14 @@ def _only_one(site: Site) -> Iterator[int]:
 
 
 @contextmanager
-def _port(site: Site) -> Iterator[None]:
+def _port(port: int) -> Iterator[None]:
     """Keeps the port for us: of two starts at once, one gets it.
 
     Granian shares a port without a word with whoever else shares theirs. So it is asked for alone,
     which tells of any other program, and behind a lock of the whole machine's, which tells of
     another start that has yet to bind it.
     """
-    path = Path(tempfile.gettempdir()) / f"popolni-port-{site.port}.lock"
+    path = Path(tempfile.gettempdir()) / f"popolni-port-{port}.lock"
     try:
         lock = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -171,30 +191,33 @@ def _port(site: Site) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _port_refused(site, "another start has it") from None
-        _ask_for_port(site)
+            raise _port_refused(port, "another start has it") from None
+        _ask_for_port(port)
         yield
     finally:
         os.close(lock)
 
 
-def _ask_for_port(site: Site) -> None:
+def _ask_for_port(port: int) -> None:
     deadline = time.monotonic() + PORT_SECONDS
     while True:
         try:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((HOST, site.port))
+                probe.bind((HOST, port))
         except OSError as error:
             if time.monotonic() < deadline:
                 time.sleep(WATCH_SECONDS)
                 continue
-            raise _port_refused(site, (error.strerror or "").lower()) from None
+            raise _port_refused(port, (error.strerror or "").lower()) from None
         return
 
 
-def _port_refused(site: Site, reason: str) -> UserError:
-    return UserError(f"port {site.port} cannot be used ({reason}): choose another one with --port")
+def _port_refused(port: int, reason: str) -> UserError:
+    return UserError(
+        f"port {port} cannot be used ({reason}): choose another one with --port, "
+        "the switch takes the one after it"
+    )
 
 
 def _programs(site: Site, environment: Mapping[str, str]) -> list[Program]:
@@ -207,35 +230,57 @@ def _programs(site: Site, environment: Mapping[str, str]) -> list[Program]:
         *("--log-level", "error", "--no-access-log", "--workers-kill-timeout", "3"),
         "popolni.web.wsgi:application",
     )
+    metrics = site.folder.path / METRICS
+    metrics.mkdir(mode=0o700, exist_ok=True)
+    switch = (*python, "popolni.switch", HOST, str(site.switch_port))
+    commands = {
+        WEB: ((*python, *granian), environment),
+        SWITCH: (switch, {**environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}),
+        WORKER: ((*python, "popolni.readers"), environment),
+    }
     return [
-        Program(WEB, (*python, *granian), environment, site.folder.path / "web.log"),
-        Program(
-            "worker", (*python, "popolni.readers"), environment, site.folder.path / "worker.log"
-        ),
+        Program(name, command, its_environment, site.folder.path / f"{name}.log")
+        for name, (command, its_environment) in commands.items()
     ]
 
 
 def _wait_until_ready(site: Site, supervisor: Supervisor) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while True:
+    waited_for = [WEB, SWITCH]
+    while waited_for:
         supervisor.watch()
-        if is_ready(site):
-            return
-        if supervisor.deaths(WEB) >= DEATHS_MAX or time.monotonic() > deadline:
-            _refuse_web(site)
+        name = waited_for[0]
+        if _IS_READY[name](site):
+            waited_for.remove(name)
+            continue
+        if supervisor.deaths(name) >= DEATHS_MAX or time.monotonic() > deadline:
+            log = site.folder.path / f"{name}.log"
+            raise UserError(f"{_WHAT[name]} at {_ADDRESS[name](site)} does not come up: see {log}")
         time.sleep(WATCH_SECONDS)
-
-
-def _refuse_web(site: Site) -> NoReturn:
-    log = site.folder.path / "web.log"
-    raise UserError(f"the pages at {site.address} do not come up: see {log}")
 
 
 def is_ready(site: Site) -> bool:
     """Whether the pages answer and have what they need."""
     # A name that the pages are served under; any other is refused.
     name = os.environ.get("POPOLNI_HOSTS", "").partition(",")[0].strip().lstrip(".*")
-    connection = http.client.HTTPConnection(HOST, site.port, timeout=ANSWER_SECONDS)
+    return _answers(http.client.HTTPConnection(HOST, site.port, timeout=ANSWER_SECONDS), name)
+
+
+def is_switch_ready(site: Site) -> bool:
+    """Whether machines can top up."""
+    if site.switch_address.startswith("https"):
+        # It is our own program on this machine; its certificate has the name of the outside.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            HOST, site.switch_port, timeout=ANSWER_SECONDS, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(HOST, site.switch_port, timeout=ANSWER_SECONDS)
+    return _answers(connection, "")
+
+
+def _answers(connection: http.client.HTTPConnection, name: str) -> bool:
     try:
         connection.request("GET", "/readyz", headers={"Host": name or HOST})
         return connection.getresponse().status == 200
@@ -243,6 +288,11 @@ def is_ready(site: Site) -> bool:
         return False
     finally:
         connection.close()
+
+
+_IS_READY = {WEB: is_ready, SWITCH: is_switch_ready}
+_WHAT = {WEB: "the program of the pages", SWITCH: "the switch"}
+_ADDRESS = {WEB: lambda site: site.address, SWITCH: lambda site: site.switch_address}
 
 
 def _keep(site: Site, supervisor: Supervisor, servers: ExitStack) -> NoReturn:

@@ -24,7 +24,7 @@ BACKLOG = 2_048
 REQUESTS_MAX = 8_192
 """At once in a process: more than may wait, so that it is we who say that it is busy."""
 RESPAWN_S = 0.5
-KILL_S = 5
+KILL_S = 4
 
 
 def main(host: str, port: int) -> None:

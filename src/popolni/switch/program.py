@@ -36,7 +36,7 @@ ENQUIRIES_AT_ONCE = 4
 """Connections for all that is no top-up, so that it cannot keep top-ups waiting."""
 PATIENCE_S = 1.8
 RETRY_S = 0.05
-END_S = 4.0
+END_S = 2.5
 """What is under way at the end may take so long: less than a supervisor waits."""
 
 
