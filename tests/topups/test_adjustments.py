@@ -167,7 +167,6 @@ def test_when_a_second_person_is_needed(amount: int, alone: int, from_: int, ans
 
 def test_a_sum_is_not_split_into_small_ones(people: People) -> None:
     contract = new_contract(new_branch(approval_from_minor=SUM))
-    other = new_contract(contract.branch)
 
     def asks(kind: str, target: Target, amount: int, by: User) -> str:
         return ask(kind, target, amount, why(), by=by).status
@@ -178,13 +177,32 @@ def test_a_sum_is_not_split_into_small_ones(people: People) -> None:
     assert asks("float_withdrawal", contract, 100, people.asker) == "waiting"  # nor there and back
     assert asks("float_funding", contract, 99, people.asker) == "posted"
     assert asks("float_funding", contract, 1, people.asker) == "waiting"
-    assert asks("float_funding", other, 999, people.asker) == "posted"
     assert asks("float_funding", contract, 999, people.second) == "posted"
-    Adjustment.objects.filter(contract=contract).update(
+    Adjustment.objects.filter(book=contract.branch.book).update(
         decided_at=timezone.now() - adjustments.WINDOW - timedelta(seconds=1)
     )
     assert asks("float_funding", contract, 999, people.asker) == "posted"
     assert asks("float_funding", contract, 1, people.asker) == "waiting"
+
+
+def test_a_sum_is_not_split_over_floats_numbers_and_budgets(people: People) -> None:
+    branch = new_branch(approval_from_minor=SUM)
+    money, percent = (open_budget(new_promotion(gives), branch) for gives in ("money", "percent"))
+
+    def asks(kind: str, target: Target, amount: int) -> str:
+        return ask(kind, target, amount, why(), by=people.asker).status
+
+    assert adjustments.posted_alone(people.asker, branch.book) == 0
+    assert asks("float_funding", new_contract(branch), 300) == "posted"
+    assert asks("balance_credit", new_number(branch), 300) == "posted"
+    assert asks("budget_funding", money, 300) == "posted"
+    assert asks("budget_funding", percent, 99) == "posted"
+    assert adjustments.posted_alone(people.asker, branch.book) == 999
+    targets = [new_contract(branch), new_number(branch), percent]
+    kinds = ["float_funding", "balance_credit", "budget_withdrawal"]
+    assert [asks(*way, 1) for way in zip(kinds, targets, strict=True)] == ["waiting"] * 3
+    assert adjustments.posted_alone(people.second, branch.book) == 0
+    assert asks("float_funding", new_float(), 999) == "posted"  # another branch's limit
 
 
 def test_what_was_approved_does_not_count(people: People) -> None:
@@ -472,6 +490,15 @@ def test_two_small_sums_at_once_are_not_both_below_the_sum(people: People) -> No
         answers = at_once(*asks)
         assert answers == ["posted", "waiting"]
         assert held(contract) == 600
+
+
+def test_two_small_sums_for_two_floats_at_once(people: People) -> None:
+    branch = new_branch(approval_from_minor=SUM)
+    asks = [
+        partial(ask, "float_funding", new_contract(branch), 600, why(), by=people.asker)
+        for _ in range(2)
+    ]
+    assert at_once(*asks) == ["posted", "waiting"]
 
 
 def test_the_last_of_the_float_is_withdrawn_once(people: People) -> None:

@@ -14,8 +14,8 @@ harmless: the token of a form is written with the row, and the same form is the 
 late it comes again. What can't be told from a double click, an ask for just the same within
 `REPEAT`, is the same ask whatever form it comes from.
 
-Whoever asks stays below the sum only as long as all that was posted for them without approval,
-for the same float, number or budget, within `WINDOW`, does: a sum is not split into small ones.
+Whoever asks stays below the sum only as long as all money does that was posted for them without
+approval, in the branch, within `WINDOW`: a sum is not split into small ones, nor over many targets.
 """
 
 from contextlib import suppress
@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 import django.db
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -158,6 +158,21 @@ def decline(adjustment: Adjustment, *, by: User) -> Adjustment:
     return row
 
 
+def posted_alone(person: User, book: int) -> int:
+    """What was posted for a person in a branch's book within `WINDOW` without approval.
+
+    Minor units: what is not money is always approved.
+    """
+    rows = Adjustment.objects.filter(
+        asked_by=person.pk,
+        book=book,
+        status=Status.POSTED,
+        decided_by=None,
+        decided_at__gt=timezone.now() - WINDOW,
+    )
+    return int(rows.aggregate(sum=Sum("amount"))["sum"] or 0)
+
+
 def needs_approval(amount: int, posted_alone: int, approval_from: int) -> bool:
     """Whether a sum needs a second person, after what was posted without one; minor units."""
     return amount + posted_alone >= approval_from
@@ -228,13 +243,9 @@ def _is_for_one(row: Adjustment) -> bool:
     """
     if row.budget is not None and budget_kind(row.budget.promotion).value.unit != Unit.MONEY:
         return False
-    _lock_person(row.asked_by_id)
-    alone = _rows_like(row).filter(
-        status=Status.POSTED, decided_by=None, decided_at__gt=timezone.now() - WINDOW
-    )
-    posted_alone = alone.aggregate(sum=Sum("amount"))["sum"] or 0
+    person = _lock_person(row.asked_by_id)
     return not needs_approval(
-        row.amount, int(posted_alone), _target(row).branch.approval_from_minor
+        row.amount, posted_alone(person, row.book), _target(row).branch.approval_from_minor
     )
 
 
@@ -269,8 +280,11 @@ def _check_content(wanted: Adjustment, sent: Adjustment) -> None:
 def _same_ask(row: Adjustment) -> Adjustment | None:
     """What the same person asked for in the same words a moment ago, unless it came to nothing."""
     return (
-        _rows_like(row)
-        .filter(
+        Adjustment.objects.filter(
+            asked_by=row.asked_by_id,
+            contract=row.contract_id,
+            number=row.number_id,
+            budget=row.budget_id,
             kind=row.kind,
             amount=row.amount,
             reason=row.reason,
@@ -279,16 +293,6 @@ def _same_ask(row: Adjustment) -> Adjustment | None:
         )
         .order_by("pk")
         .last()
-    )
-
-
-def _rows_like(row: Adjustment) -> QuerySet[Adjustment]:
-    """What the same person asked for, for the same target."""
-    return Adjustment.objects.filter(
-        asked_by=row.asked_by_id,
-        contract=row.contract_id,
-        number=row.number_id,
-        budget=row.budget_id,
     )
 
 
