@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
+from auditlog.context import set_actor
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
@@ -198,7 +199,7 @@ def test_a_sum_is_not_split_over_floats_numbers_and_budgets(people: People) -> N
     assert asks("budget_funding", money, 300) == "posted"
     assert asks("budget_funding", percent, 99) == "posted"
     assert adjustments.posted_alone(people.asker, branch.book) == 999
-    targets = [new_contract(branch), new_number(branch), percent]
+    targets: list[Target] = [new_contract(branch), new_number(branch), percent]
     kinds = ["float_funding", "balance_credit", "budget_withdrawal"]
     assert [asks(*way, 1) for way in zip(kinds, targets, strict=True)] == ["waiting"] * 3
     assert adjustments.posted_alone(people.second, branch.book) == 0
@@ -253,6 +254,32 @@ def test_nobody_decides_on_their_own(people: People) -> None:
             with pytest.raises(UserError, match="another person decides"):
                 decide(waiting, by=asker)
         assert approve(waiting, by=people.asker).status == "posted"
+
+
+def test_nobody_decides_with_keys_from_the_same_hand(people: People) -> None:
+    asker, second, third = people
+    waiting = ask("float_funding", new_float(), SUM, why(), by=asker)
+    for hand, one in [(asker, second), (second, asker), (third, asker)]:
+        with set_actor(hand):
+            one.set_password("some longer password 9")
+            one.save()
+        for decide in (approve, decline):
+            with pytest.raises(UserError, match="the same hand"):
+                decide(waiting, by=second if hand != third else third)
+    assert approve(waiting, by=new_user()).status == "posted"
+
+
+def test_keys_that_were_changed_long_ago_are_their_own(people: People) -> None:
+    with set_actor(people.asker):
+        people.second.set_password("some longer password 9")
+        people.second.save()
+    waiting = ask("float_funding", new_float(), SUM, why(), by=people.asker)
+    with pytest.raises(UserError, match="the same hand"):
+        approve(waiting, by=people.second)
+    later = timezone.now() + adjustments.OWN_KEYS_AFTER + timedelta(minutes=1)
+    Adjustment.objects.filter(pk=waiting.pk).update(asked_at=later)
+    waiting.refresh_from_db()
+    assert approve(waiting, by=people.second).status == "posted"
 
 
 def test_whoever_left_does_nothing_more(people: People) -> None:

@@ -16,6 +16,8 @@ late it comes again. What can't be told from a double click, an ask for just the
 
 Whoever asks stays below the sum only as long as all money does that was posted for them without
 approval, in the branch, within `WINDOW`: a sum is not split into small ones, nor over many targets.
+And a second person is one whose keys did not lately go through the asker's hands, nor the asker's
+through theirs, nor both through a third one's: or one person would be two.
 """
 
 from contextlib import suppress
@@ -29,6 +31,7 @@ from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from popolni.agents.keys import hands
 from popolni.agents.models import Contract
 from popolni.agents.service import float_account
 from popolni.agents.staff import User
@@ -54,6 +57,9 @@ REPEAT = timedelta(minutes=5)
 
 WINDOW = timedelta(hours=24)
 """What was posted without approval within this time counts together."""
+
+OWN_KEYS_AFTER = timedelta(days=7)
+"""An account, a role, a password or a second factor this old at the time of the ask is its own."""
 
 Kind, Status = Adjustment.Kind, Adjustment.Status
 Target = Contract | Number | PromotionBudget
@@ -132,8 +138,8 @@ def approve(adjustment: Adjustment, *, by: User) -> Adjustment:
     """Approves and posts what another person asked for; again, it answers the same.
 
     The answer is posted, or refused with the ledger's outcome. Raises PermissionDenied, UserError
-    (it is one's own, or was declined), LedgerUnavailable, OutcomeUnknown (approve again). Not to
-    be called inside a transaction.
+    (it is as good as one's own, or was declined), LedgerUnavailable, OutcomeUnknown (approve
+    again). Not to be called inside a transaction.
     """
     _refuse_inside_transaction()
     _check_decider(adjustment, by)
@@ -146,7 +152,7 @@ def approve(adjustment: Adjustment, *, by: User) -> Adjustment:
 def decline(adjustment: Adjustment, *, by: User) -> Adjustment:
     """Declines what another person asked for; again, it answers the same.
 
-    Raises PermissionDenied, UserError (it is one's own, or is posted or refused already).
+    Raises PermissionDenied, UserError (it is as good as one's own, or posted or refused already).
     """
     _check_decider(adjustment, by)
     with transaction.atomic():
@@ -367,6 +373,14 @@ def _check_decider(adjustment: Adjustment, by: User) -> None:
     _check_permission(User.objects.get(pk=by.pk), "decide_adjustment")
     if adjustment.asked_by_id == by.pk:
         raise UserError(_("you asked for this yourself: another person decides"))
+    since = adjustment.asked_at - OWN_KEYS_AFTER
+    if hands(by.pk, since) & hands(adjustment.asked_by_id, since):
+        raise UserError(
+            _(
+                "an account, a role, a password or a second factor of yours and of who asked for "
+                "this went through the same hand lately: somebody else decides"
+            )
+        )
 
 
 def _already(row: Adjustment) -> str:
