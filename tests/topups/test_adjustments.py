@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
+from auditlog.context import set_actor
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
@@ -167,7 +168,6 @@ def test_when_a_second_person_is_needed(amount: int, alone: int, from_: int, ans
 
 def test_a_sum_is_not_split_into_small_ones(people: People) -> None:
     contract = new_contract(new_branch(approval_from_minor=SUM))
-    other = new_contract(contract.branch)
 
     def asks(kind: str, target: Target, amount: int, by: User) -> str:
         return ask(kind, target, amount, why(), by=by).status
@@ -178,13 +178,32 @@ def test_a_sum_is_not_split_into_small_ones(people: People) -> None:
     assert asks("float_withdrawal", contract, 100, people.asker) == "waiting"  # nor there and back
     assert asks("float_funding", contract, 99, people.asker) == "posted"
     assert asks("float_funding", contract, 1, people.asker) == "waiting"
-    assert asks("float_funding", other, 999, people.asker) == "posted"
     assert asks("float_funding", contract, 999, people.second) == "posted"
-    Adjustment.objects.filter(contract=contract).update(
+    Adjustment.objects.filter(book=contract.branch.book).update(
         decided_at=timezone.now() - adjustments.WINDOW - timedelta(seconds=1)
     )
     assert asks("float_funding", contract, 999, people.asker) == "posted"
     assert asks("float_funding", contract, 1, people.asker) == "waiting"
+
+
+def test_a_sum_is_not_split_over_floats_numbers_and_budgets(people: People) -> None:
+    branch = new_branch(approval_from_minor=SUM)
+    money, percent = (open_budget(new_promotion(gives), branch) for gives in ("money", "percent"))
+
+    def asks(kind: str, target: Target, amount: int) -> str:
+        return ask(kind, target, amount, why(), by=people.asker).status
+
+    assert adjustments.posted_alone(people.asker, branch.book) == 0
+    assert asks("float_funding", new_contract(branch), 300) == "posted"
+    assert asks("balance_credit", new_number(branch), 300) == "posted"
+    assert asks("budget_funding", money, 300) == "posted"
+    assert asks("budget_funding", percent, 99) == "posted"
+    assert adjustments.posted_alone(people.asker, branch.book) == 999
+    targets: list[Target] = [new_contract(branch), new_number(branch), percent]
+    kinds = ["float_funding", "balance_credit", "budget_withdrawal"]
+    assert [asks(*way, 1) for way in zip(kinds, targets, strict=True)] == ["waiting"] * 3
+    assert adjustments.posted_alone(people.second, branch.book) == 0
+    assert asks("float_funding", new_float(), 999) == "posted"  # another branch's limit
 
 
 def test_what_was_approved_does_not_count(people: People) -> None:
@@ -235,6 +254,32 @@ def test_nobody_decides_on_their_own(people: People) -> None:
             with pytest.raises(UserError, match="another person decides"):
                 decide(waiting, by=asker)
         assert approve(waiting, by=people.asker).status == "posted"
+
+
+def test_nobody_decides_with_keys_from_the_same_hand(people: People) -> None:
+    asker, second, third = people
+    waiting = ask("float_funding", new_float(), SUM, why(), by=asker)
+    for hand, one in [(asker, second), (second, asker), (third, asker)]:
+        with set_actor(hand):
+            one.set_password("some longer password 9")
+            one.save()
+        for decide in (approve, decline):
+            with pytest.raises(UserError, match="the same hand"):
+                decide(waiting, by=second if hand != third else third)
+    assert approve(waiting, by=new_user()).status == "posted"
+
+
+def test_keys_that_were_changed_long_ago_are_their_own(people: People) -> None:
+    with set_actor(people.asker):
+        people.second.set_password("some longer password 9")
+        people.second.save()
+    waiting = ask("float_funding", new_float(), SUM, why(), by=people.asker)
+    with pytest.raises(UserError, match="the same hand"):
+        approve(waiting, by=people.second)
+    later = timezone.now() + adjustments.OWN_KEYS_AFTER + timedelta(minutes=1)
+    Adjustment.objects.filter(pk=waiting.pk).update(asked_at=later)
+    waiting.refresh_from_db()
+    assert approve(waiting, by=people.second).status == "posted"
 
 
 def test_whoever_left_does_nothing_more(people: People) -> None:
@@ -472,6 +517,15 @@ def test_two_small_sums_at_once_are_not_both_below_the_sum(people: People) -> No
         answers = at_once(*asks)
         assert answers == ["posted", "waiting"]
         assert held(contract) == 600
+
+
+def test_two_small_sums_for_two_floats_at_once(people: People) -> None:
+    branch = new_branch(approval_from_minor=SUM)
+    asks = [
+        partial(ask, "float_funding", new_contract(branch), 600, why(), by=people.asker)
+        for _ in range(2)
+    ]
+    assert at_once(*asks) == ["posted", "waiting"]
 
 
 def test_the_last_of_the_float_is_withdrawn_once(people: People) -> None:

@@ -14,8 +14,10 @@ harmless: the token of a form is written with the row, and the same form is the 
 late it comes again. What can't be told from a double click, an ask for just the same within
 `REPEAT`, is the same ask whatever form it comes from.
 
-Whoever asks stays below the sum only as long as all that was posted for them without approval,
-for the same float, number or budget, within `WINDOW`, does: a sum is not split into small ones.
+Whoever asks stays below the sum only as long as all money does that was posted for them without
+approval, in the branch, within `WINDOW`: a sum is not split into small ones, nor over many targets.
+And a second person is one whose keys did not lately go through the asker's hands, nor the asker's
+through theirs, nor both through a third one's: or one person would be two.
 """
 
 from contextlib import suppress
@@ -25,10 +27,11 @@ from typing import Literal, NamedTuple
 import django.db
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from popolni.agents.keys import hands
 from popolni.agents.models import Contract
 from popolni.agents.service import float_account
 from popolni.agents.staff import User
@@ -54,6 +57,9 @@ REPEAT = timedelta(minutes=5)
 
 WINDOW = timedelta(hours=24)
 """What was posted without approval within this time counts together."""
+
+OWN_KEYS_AFTER = timedelta(days=7)
+"""An account, a role, a password or a second factor this old at the time of the ask is its own."""
 
 Kind, Status = Adjustment.Kind, Adjustment.Status
 Target = Contract | Number | PromotionBudget
@@ -132,8 +138,8 @@ def approve(adjustment: Adjustment, *, by: User) -> Adjustment:
     """Approves and posts what another person asked for; again, it answers the same.
 
     The answer is posted, or refused with the ledger's outcome. Raises PermissionDenied, UserError
-    (it is one's own, or was declined), LedgerUnavailable, OutcomeUnknown (approve again). Not to
-    be called inside a transaction.
+    (it is as good as one's own, or was declined), LedgerUnavailable, OutcomeUnknown (approve
+    again). Not to be called inside a transaction.
     """
     _refuse_inside_transaction()
     _check_decider(adjustment, by)
@@ -146,7 +152,7 @@ def approve(adjustment: Adjustment, *, by: User) -> Adjustment:
 def decline(adjustment: Adjustment, *, by: User) -> Adjustment:
     """Declines what another person asked for; again, it answers the same.
 
-    Raises PermissionDenied, UserError (it is one's own, or is posted or refused already).
+    Raises PermissionDenied, UserError (it is as good as one's own, or posted or refused already).
     """
     _check_decider(adjustment, by)
     with transaction.atomic():
@@ -156,6 +162,21 @@ def decline(adjustment: Adjustment, *, by: User) -> Adjustment:
     if row.status != Status.DECLINED:
         raise UserError(_already(row))
     return row
+
+
+def posted_alone(person: User, book: int) -> int:
+    """What was posted for a person in a branch's book within `WINDOW` without approval.
+
+    Minor units: what is not money is always approved.
+    """
+    rows = Adjustment.objects.filter(
+        asked_by=person.pk,
+        book=book,
+        status=Status.POSTED,
+        decided_by=None,
+        decided_at__gt=timezone.now() - WINDOW,
+    )
+    return int(rows.aggregate(sum=Sum("amount"))["sum"] or 0)
 
 
 def needs_approval(amount: int, posted_alone: int, approval_from: int) -> bool:
@@ -228,13 +249,9 @@ def _is_for_one(row: Adjustment) -> bool:
     """
     if row.budget is not None and budget_kind(row.budget.promotion).value.unit != Unit.MONEY:
         return False
-    _lock_person(row.asked_by_id)
-    alone = _rows_like(row).filter(
-        status=Status.POSTED, decided_by=None, decided_at__gt=timezone.now() - WINDOW
-    )
-    posted_alone = alone.aggregate(sum=Sum("amount"))["sum"] or 0
+    person = _lock_person(row.asked_by_id)
     return not needs_approval(
-        row.amount, int(posted_alone), _target(row).branch.approval_from_minor
+        row.amount, posted_alone(person, row.book), _target(row).branch.approval_from_minor
     )
 
 
@@ -269,8 +286,11 @@ def _check_content(wanted: Adjustment, sent: Adjustment) -> None:
 def _same_ask(row: Adjustment) -> Adjustment | None:
     """What the same person asked for in the same words a moment ago, unless it came to nothing."""
     return (
-        _rows_like(row)
-        .filter(
+        Adjustment.objects.filter(
+            asked_by=row.asked_by_id,
+            contract=row.contract_id,
+            number=row.number_id,
+            budget=row.budget_id,
             kind=row.kind,
             amount=row.amount,
             reason=row.reason,
@@ -279,16 +299,6 @@ def _same_ask(row: Adjustment) -> Adjustment | None:
         )
         .order_by("pk")
         .last()
-    )
-
-
-def _rows_like(row: Adjustment) -> QuerySet[Adjustment]:
-    """What the same person asked for, for the same target."""
-    return Adjustment.objects.filter(
-        asked_by=row.asked_by_id,
-        contract=row.contract_id,
-        number=row.number_id,
-        budget=row.budget_id,
     )
 
 
@@ -363,6 +373,14 @@ def _check_decider(adjustment: Adjustment, by: User) -> None:
     _check_permission(User.objects.get(pk=by.pk), "decide_adjustment")
     if adjustment.asked_by_id == by.pk:
         raise UserError(_("you asked for this yourself: another person decides"))
+    since = adjustment.asked_at - OWN_KEYS_AFTER
+    if hands(by.pk, since) & hands(adjustment.asked_by_id, since):
+        raise UserError(
+            _(
+                "an account, a role, a password or a second factor of yours and of who asked for "
+                "this went through the same hand lately: somebody else decides"
+            )
+        )
 
 
 def _already(row: Adjustment) -> str:

@@ -433,6 +433,16 @@ def test_a_forecast(kind: str, amount: str, words: list[str]) -> None:
     assert [word for word in words if word not in text] == []
 
 
+def test_a_forecast_counts_what_was_posted_alone() -> None:
+    branch = new_branch(approval_from_minor=1_000_00)
+    client = signed_in(new_user("finance"))
+    ask(client, address("float_funding", contract=new_contract(branch).pk), amount="999")
+    query = {"kind": "float_funding", "contract": new_contract(branch).pk, "amount": "5"}
+    shown = client.get(f"{ADD}forecast/?{urlencode(query)}", headers={"accept-language": "en"})
+    text = shown.content.decode().replace("\xa0", " ")
+    assert "with what you posted alone in this branch within 24 hours it reaches 1,000" in text
+
+
 @pytest.mark.parametrize("amount", ["", "NaN", "-1", "x"])
 def test_no_forecast_of_what_is_no_amount(amount: str) -> None:
     contract, client = new_contract(), signed_in(new_user("finance"))

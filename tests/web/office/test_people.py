@@ -9,11 +9,13 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from popolni.agents.roles import ROLES, assign, role_of
 from popolni.agents.staff import User
-from tests.web.office.desk import HOST, listed, new_user, queries, signed_in
+from popolni.topups import adjustments
+from tests.web.office.desk import HOST, listed, new_contract, new_user, queries, signed_in
 
 pytestmark = pytest.mark.usefixtures("database_url")
 
 LIST = "/admin/popolni/user/"
+ADJUSTMENTS = "/admin/popolni/adjustment/"
 ADD = f"{LIST}add/"
 PASSWORD = "a horse, a battery"  # noqa: S105  # of users that live in tests
 OLD = "an old horse, a battery"
@@ -272,3 +274,25 @@ def test_a_user_without_a_role_gets_one_with_the_next_change() -> None:
     assert role_of(fresh(user)) == "support"
     assign(user, "clerk")
     assert Client(SERVER_NAME=HOST).get(LIST).status_code == 302
+
+
+def test_an_owner_is_no_second_person_of_their_own() -> None:
+    owner, finance = new_user("owner"), new_user("finance")
+    client = signed_in(owner)
+    row = adjustments.ask("float_funding", new_contract(), 10**9, "fifty millions", by=owner)
+    assert new(client, f"people-{owner.pk}-second", language="en").status_code == 302
+    made = User.objects.get(username=f"people-{owner.pk}-second")
+    passwords = {"password1": PASSWORD, "password2": PASSWORD}
+    client.post(f"{LIST}{finance.pk}/password/", passwords)
+    lost, promoted = new_user("finance"), new_user("support")
+    signed_in(lost)
+    client.post(f"{LIST}{lost.pk}/reset-second-factor/")
+    client.post(page(promoted), sent(promoted, role="finance", language="en"))
+    for user in (made, finance, lost, promoted):
+        answer = signed_in(fresh(user)).post(f"{ADJUSTMENTS}{row.pk}/approve/", follow=True)
+        assert "went through the same hand" in answer.content.decode()
+    row.refresh_from_db()
+    assert row.status == "waiting"
+    signed_in(new_user("finance")).post(f"{ADJUSTMENTS}{row.pk}/approve/")
+    row.refresh_from_db()
+    assert row.status == "posted"

@@ -199,19 +199,26 @@ class Forecast:
     is_enough: bool
     needs_approval: bool
     approval_from: str | None
+    is_for_the_day: bool
+    """Whether it is for what the person posted before that it needs approval."""
 
 
-def forecast(kind: str, target: Target, value: int) -> Forecast:
-    """What would be left, and whether a second person has to approve for this sum alone."""
+def forecast(kind: str, target: Target, value: int, *, alone: int = 0) -> Forecast:
+    """What would be left, and whether a second person has to approve.
+
+    `alone` is what the asker posted without one already (`adjustments.posted_alone`).
+    """
     now = standing(target)
     after = now.left - value if WAYS[kind].is_withdrawal else now.left + value
     is_money = now.unit == Unit.MONEY
+    is_large = needs_approval(value, 0, now.approval_from_minor)
     return Forecast(
         now.text(now.left),
         now.text(after),
         after >= 0,
-        not is_money or needs_approval(value, 0, now.approval_from_minor),
+        not is_money or needs_approval(value, alone, now.approval_from_minor),
         now.text(now.approval_from_minor) if is_money else None,
+        is_for_the_day=is_money and not is_large,
     )
 
 

@@ -292,7 +292,10 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
         if target is None:
             raise Http404
         form = AmountForm(target, request.GET)
-        shown = forecast(kind, target, form.cleaned_data["amount"]) if form.is_valid() else None
+        shown = None
+        if form.is_valid():
+            alone = adjustments.posted_alone(_user(request), target.branch.book)
+            shown = forecast(kind, target, form.cleaned_data["amount"], alone=alone)
         return TemplateResponse(request, "office/adjustments/forecast.html", {"forecast": shown})
 
     def _page(
