@@ -151,8 +151,18 @@ class AuditAdmin(ReadOnly, OfficeAdmin):
         shown = {"show_history": False, **(extra_context or {})}
         if entry is not None:
             shown |= {"rows": in_words(entry), "notes": entry.additional_data or {}}
+            # The entry's own name is in English, whoever reads it.
+            name = _name(entry)
+            shown |= {"original": name, "crumb": name, "subtitle": name}
         response: HttpResponse = super().change_view(request, object_id, form_url, shown)
         return response
+
+
+def _name(entry: LogEntry) -> str:
+    model = entry.content_type.model_class()
+    what = model._meta.verbose_name if model else entry.content_type.model
+    parts = (capfirst(ACTIONS[entry.action]), what, entry.object_repr or entry.object_pk)
+    return " · ".join(map(str, parts))
 
 
 def register(office: "Office") -> None:

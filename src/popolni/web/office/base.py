@@ -8,7 +8,7 @@ from django.contrib.admin.checks import ModelAdminChecks
 from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin, TabularInline
 
 from popolni.core.errors import UserError
@@ -73,6 +73,12 @@ class OfficeAdmin(MoneyFields, ModelAdmin):  # type: ignore[misc]  # unfold carr
         allowed = {name for item in filters for name in _asked_by(self.model, item)}
         return lookup in allowed | {f"{name}__id__exact" for name in self.rows_of}
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        """None: what happened is in the audit trail."""
+        raise Http404
+
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The list."""
         if self.keyset_order:
@@ -135,6 +141,7 @@ class Inline(MoneyFields, TabularInline):  # type: ignore[misc]  # unfold carrie
 
     extra = 0
     tab = True
+    template = "office/inline.html"
 
 
 class ReadOnly:

@@ -152,7 +152,9 @@ class NumberAdmin(OfficeAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": str(row),
-            "opts": None,
+            "opts": self.opts,
+            "original": row,
+            "back_url": reverse("admin:popolni_number_changelist"),
             **number_page.context(request, row),
         }
         return TemplateResponse(request, "office/number.html", context)

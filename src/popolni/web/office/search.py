@@ -37,6 +37,7 @@ def view(
     else:
         title = _("Search")
         context = {**each_context(request), "title": title, "results": results, "text": text}
+        context["back_url"] = reverse("admin:index")
         template = "office/search.html"
     return TemplateResponse(request, template, context)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from popolni.catalog.operators.models import Branch
@@ -13,7 +14,7 @@ from popolni.ledger.chart import Kind
 from popolni.ledger.client import run
 from popolni.ledger.model import LogEntry
 from popolni.web.office.base import require
-from popolni.web.office.entries import lines
+from popolni.web.office.entries import Line, lines
 
 NUMBERS = {
     Kind.SUBSCRIBER_MONEY,
@@ -46,8 +47,14 @@ def page(
         "entry": entry,
         "identifier": entry.id.hex(),
         "branch": branch,
+        "back_url": _page_of(line),
     }
     return TemplateResponse(request, "office/transfer.html", context)
+
+
+def _page_of(line: Line) -> str:
+    """Whose history this stands in: the number's before the agent's, who pays."""
+    return line.credit.url or line.debit.url or reverse("admin:index")
 
 
 def _permission(entry: LogEntry) -> str:

@@ -1,0 +1,77 @@
+"""What all lists and pages of rows have in common."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from popolni.agents.models import Agent
+from tests.web.office.desk import new_branch, new_contract, new_number, new_user, signed_in
+from tests.web.office.support import demo
+
+pytestmark = pytest.mark.usefixtures("database_url")
+
+AGENTS = "/admin/popolni/agent/"
+
+
+@pytest.fixture(autouse=True)
+def _demo() -> Iterator[None]:
+    with demo:
+        yield
+
+
+def page(url: str, role: str = "owner", language: str = "en") -> str:
+    client = signed_in(new_user(role, language=language[:2]))
+    answer = client.get(url, headers={"accept-language": language})
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def crumbs(shown: str) -> list[str]:
+    return re.findall(r'class="office-crumb">([^<]*)<', shown)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [("ru", "Всего: "), ("en", " in all"), ("zh-hans", "条")]
+)
+def test_the_foot_says_how_many(language: str, text: str) -> None:
+    contract = new_contract()
+    shown = page(f"{AGENTS}?q={contract.agent.code}", language=language)
+    foot = shown[shown.rindex('<div class="py-4') :]
+    assert text in foot
+    assert "1" in foot[: foot.index("</div>")]
+
+
+def test_the_head_counts_what_was_found_and_nothing_else() -> None:
+    contract = new_contract()
+    found = re.compile(r"\d+ results? \(")
+    assert found.search(page(AGENTS)) is None
+    assert found.search(page(f"{AGENTS}?q={contract.agent.code}"))
+    assert found.search(page(f"{AGENTS}?is_active__exact=1"))
+
+
+def test_labels_begin_as_the_headings_do() -> None:
+    new_contract()
+    labels = re.findall(r' data-label="([^"]+)"', page(AGENTS))
+    assert {"Code", "Name", "Float in all"} < set(labels)
+    assert [label for label in labels if label[0].islower()] == []
+
+
+def test_a_code_stays_as_it_is_written() -> None:
+    agent = Agent.objects.create(code="lower-case", name="lower case")
+    assert crumbs(page(f"{AGENTS}{agent.pk}/change/")) == ["Agents", "lower case"]
+    assert crumbs(page(AGENTS)) == ["Agents"]
+
+
+def test_each_page_has_a_way_back() -> None:
+    number = new_number(new_branch())
+    shown = page(f"/admin/popolni/number/{number.pk}/change/", "support")
+    assert crumbs(shown) == ["Numbers", str(number)]
+    assert '<a href="/admin/popolni/number/" class="block' in shown
+    assert '<a href="/admin/" class="block' in page("/admin/search/?s=1", "support")
+
+
+def test_what_happened_is_in_the_audit_trail_alone() -> None:
+    agent = Agent.objects.create(code="with-a-history", name="With a history")
+    client = signed_in(new_user())
+    assert client.get(f"{AGENTS}{agent.pk}/history/").status_code == 404
