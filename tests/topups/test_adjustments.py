@@ -228,7 +228,7 @@ MAY = [
 def test_who_may(role: str | None, kinds: set[str], decides: bool, people: People) -> None:  # noqa: FBT001  # a case
     user = new_user(role)
     asked = set()
-    for kind in Kind.values:
+    for kind in set(Kind.values) - {Kind.TOP_UP_REVERSAL.value}:
         target = new_target(kind)
         try:
             asked.add(ask(kind, target, SUM, why(), by=user).kind)

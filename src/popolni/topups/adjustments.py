@@ -1,4 +1,4 @@
-"""What staff post by hand: funding a float or a budget, correcting a balance.
+"""What staff post by hand: funding a float or a budget, correcting a balance, reversing a top-up.
 
 The states, and what leads from one to the next; the last three are final:
 
@@ -40,14 +40,15 @@ from popolni.catalog.promotions.service import budget_account, budget_kind
 from popolni.core.errors import UserError
 from popolni.core.identifiers import transfer_id
 from popolni.core.outcome import Outcome
-from popolni.ledger.chart import Code
+from popolni.ledger.chart import TOP_UPS, Code
 from popolni.ledger.chart import Kind as AccountKind
 from popolni.ledger.client import atomic, run
 from popolni.ledger.errors import LedgerUnavailable
-from popolni.ledger.model import AMOUNT_MAX, Transfer, Unit
-from popolni.ledger.statements import post, read_transfers
+from popolni.ledger.model import AMOUNT_MAX, LogEntry, Transfer, Unit
+from popolni.ledger.statements import post, read_log, read_transfers
 from popolni.subscribers.models import Number
 from popolni.topups.models import Adjustment, SentForm
+from popolni.topups.rules import reversal_id, reversal_of
 
 REASON_MIN, REASON_MAX = 5, 300
 """Characters of a reason."""
@@ -84,6 +85,8 @@ _WAYS = {
     Kind.BUDGET_WITHDRAWAL: _Way("ask_budget", PromotionBudget, Code.BUDGET_WITHDRAWAL, "target"),
 }
 # fmt: on
+_REVERSAL = _Way("ask_balance", Number, Code.TOP_UP_REVERSAL, "target")
+_TOP_UPS = frozenset(TOP_UPS.values())
 
 
 class _RefusedByLedger(Exception):
@@ -110,21 +113,46 @@ def ask(  # noqa: PLR0913  # what, who, and which sending of it
     way = _WAYS[Kind(kind)]
     if not isinstance(target, way.target):
         raise TypeError(f"{kind} is not about a {type(target).__name__}")
-    _refuse_inside_transaction()
     _check_amount(amount)
-    reason = _clean_reason(reason)
+    wanted = Adjustment(
+        kind=kind,
+        contract=target if isinstance(target, Contract) else None,
+        number=target if isinstance(target, Number) else None,
+        budget=target if isinstance(target, PromotionBudget) else None,
+        book=target.branch.book,
+        amount=amount,
+        reason=_clean_reason(reason),
+        asked_by=by,
+    )
+    return _ask(wanted, way.permission, form)
+
+
+def ask_reversal(
+    number: Number, top_up: LogEntry, reason: str, *, by: User, form: str = ""
+) -> Adjustment:
+    """Asks for a reversal of a number's top-up, the whole sum; a second person always approves.
+
+    The ledger posts it while the number still has the money, and once, whoever else asks for it.
+    Raises as `ask` does; UserError also if this is no top-up of the number.
+    """
+    if top_up.code not in _TOP_UPS or top_up.credit_account != _accounts(number)[0]:
+        raise UserError(_("this is no top-up of %(number)s") % {"number": number})
+    wanted = Adjustment(
+        kind=Kind.TOP_UP_REVERSAL,
+        number=number,
+        book=number.branch.book,
+        amount=top_up.amount,
+        reverses_seq=top_up.seq,
+        reason=_clean_reason(reason),
+        asked_by=by,
+    )
+    return _ask(wanted, _REVERSAL.permission, form)
+
+
+def _ask(wanted: Adjustment, permission: str, form: str) -> Adjustment:
+    _refuse_inside_transaction()
     with transaction.atomic():
-        _check_permission(_lock_person(by.pk), way.permission)
-        wanted = Adjustment(
-            kind=kind,
-            contract=target if isinstance(target, Contract) else None,
-            number=target if isinstance(target, Number) else None,
-            budget=target if isinstance(target, PromotionBudget) else None,
-            book=target.branch.book,
-            amount=amount,
-            reason=reason,
-            asked_by=by,
-        )
+        _check_permission(_lock_person(wanted.asked_by_id), permission)
         row = _find_or_write(wanted, form)
     return _post(row.pk, approver=None)
 
@@ -247,6 +275,8 @@ def _is_for_one(row: Adjustment) -> bool:
 
     They are locked after the row, as each has rows of their own only.
     """
+    if row.reverses_seq is not None:
+        return False
     if row.budget is not None and budget_kind(row.budget.promotion).value.unit != Unit.MONEY:
         return False
     person = _lock_person(row.asked_by_id)
@@ -275,7 +305,9 @@ def _find_or_write(wanted: Adjustment, form: str) -> Adjustment:
 
 def _check_content(wanted: Adjustment, sent: Adjustment) -> None:
     """A token is of one content, as an identifier is in the ledger."""
-    names = ("kind", "contract_id", "number_id", "budget_id", "amount", "reason")
+    names = (
+        "kind", "contract_id", "number_id", "budget_id", "amount", "reason", "reverses_seq",
+    )  # fmt: skip
     if any(getattr(wanted, name) != getattr(sent, name) for name in names):
         raise UserError(
             _("this form was sent before and asked for something else (№ %(pk)d): open a new one")
@@ -294,6 +326,7 @@ def _same_ask(row: Adjustment) -> Adjustment | None:
             kind=row.kind,
             amount=row.amount,
             reason=row.reason,
+            reverses_seq=row.reverses_seq,
             status__in=(Status.WAITING, Status.POSTED),
             asked_at__gt=timezone.now() - REPEAT,
         )
@@ -310,10 +343,15 @@ def _target(row: Adjustment) -> Target:
 
 
 def _id(row: Adjustment) -> bytes:
+    if row.reverses_seq is not None:
+        return reversal_id(row.book, row.reverses_seq)  # the agent's own would have the same
     return transfer_id("adjustment", row.pk)
 
 
 def _transfer(row: Adjustment) -> Transfer:
+    if row.reverses_seq is not None:
+        (top_up,) = run(read_log(row.book, row.reverses_seq - 1, 1))
+        return reversal_of(row.book, top_up)
     way = _WAYS[Kind(row.kind)]
     own, outside = _accounts(_target(row))
     debit, credit = (own, outside) if way.source == "target" else (outside, own)

@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import takewhile
 from typing import NamedTuple
 
-from popolni.ledger.chart import TOP_UPS
+from popolni.ledger.chart import TOP_UPS, Code
 from popolni.ledger.client import Steps
 from popolni.ledger.model import LogEntry, TransferFlags
 from popolni.ledger.statements import read_account_log
@@ -60,14 +60,18 @@ def top_ups(newest_first: Iterable[LogEntry], account: int) -> Iterator[PastTopU
     """The top-ups of an account among the entries of its log, newest first.
 
     A pending one counts from the moment at which it was asked for, and with what was posted of it
-    in the end; one that was voided or timed out never was.
+    in the end; one that was voided or timed out, or is reversed, never was.
     """
     resolved: dict[bytes, tuple[int, int]] = {}
+    gone: set[int | None] = set()
     for entry in newest_first:
+        if entry.code == Code.TOP_UP_REVERSAL:  # comes after what it reverses, too
+            gone.add(entry.reference_id)
+            continue
         if entry.pending_id is not None:  # comes after, so is met before, what it resolves
             is_posted = bool(entry.flags & TransferFlags.POST_PENDING)
             resolved[entry.pending_id] = (entry.seq, entry.amount if is_posted else 0)
         elif entry.code in _CODES and entry.credit_account == account:
             seq, amount = resolved.pop(entry.id, (entry.seq, entry.amount))
-            if amount:
+            if amount and seq not in gone:
                 yield PastTopUp(seq, entry.created_at, amount)

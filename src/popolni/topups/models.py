@@ -26,6 +26,7 @@ class Adjustment(models.Model):
         BALANCE_DEBIT = "balance_debit", _("correction of a balance, downwards")
         BUDGET_FUNDING = "budget_funding", _("funding of a promotion's budget")
         BUDGET_WITHDRAWAL = "budget_withdrawal", _("withdrawal from a promotion's budget")
+        TOP_UP_REVERSAL = "top_up_reversal", _("reversal of a top-up")
 
     class Status(models.TextChoices):
         """waiting → posted, declined, or refused by the ledger; the last three are final."""
@@ -47,6 +48,9 @@ class Adjustment(models.Model):
     )
     book = models.PositiveIntegerField(_("book"))
     amount = models.BigIntegerField(_("amount"))
+    reverses_seq = models.BigIntegerField(
+        _("the top-up's place in the log"), null=True, blank=True, editable=False
+    )
     reason = models.CharField(_("reason"), max_length=300)
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.WAITING)
     outcome = models.CharField(_("ledger's answer"), max_length=50, blank=True)
@@ -84,6 +88,11 @@ class Adjustment(models.Model):
                 condition=Q(contract__isnull=False, number=None, budget=None)
                 | Q(contract=None, number__isnull=False, budget=None)
                 | Q(contract=None, number=None, budget__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="adjustment_reverses",
+                condition=Q(kind="top_up_reversal", reverses_seq__isnull=False)
+                | (~Q(kind="top_up_reversal") & Q(reverses_seq=None)),
             ),
         ]
 

@@ -68,7 +68,10 @@ WAYS: Mapping[str, Way] = {
     ),
     Kind.BUDGET_FUNDING: Way("budget", "popolni.ask_budget", "savings"),
     Kind.BUDGET_WITHDRAWAL: Way("budget", "popolni.ask_budget", "money_off", is_withdrawal=True),
+    Kind.TOP_UP_REVERSAL: Way("number", "popolni.ask_balance", "undo", is_withdrawal=True),
 }
+CHOSEN = frozenset(WAYS) - {Kind.TOP_UP_REVERSAL}
+"""What one asks for by choosing it; a reversal is asked for on the page of its top-up."""
 TARGETS = ("contract", "number", "budget")
 
 
@@ -77,7 +80,7 @@ def kinds_of(request: HttpRequest, field: str = "") -> list[str]:
     return [
         kind
         for kind, way in WAYS.items()
-        if request.user.has_perm(way.permission) and field in ("", way.field)
+        if kind in CHOSEN and request.user.has_perm(way.permission) and field in ("", way.field)
     ]
 
 
@@ -212,13 +215,16 @@ def forecast(kind: str, target: Target, value: int, *, alone: int = 0) -> Foreca
     after = now.left - value if WAYS[kind].is_withdrawal else now.left + value
     is_money = now.unit == Unit.MONEY
     is_large = needs_approval(value, 0, now.approval_from_minor)
+    is_approved_always = not is_money or kind == Kind.TOP_UP_REVERSAL
     return Forecast(
         now.text(now.left),
         now.text(after),
         after >= 0,
-        not is_money or needs_approval(value, alone, now.approval_from_minor),
+        not is_money
+        or kind == Kind.TOP_UP_REVERSAL
+        or needs_approval(value, alone, now.approval_from_minor),
         now.text(now.approval_from_minor) if is_money else None,
-        is_for_the_day=is_money and not is_large,
+        is_for_the_day=not is_approved_always and not is_large,
     )
 
 

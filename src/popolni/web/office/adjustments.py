@@ -27,6 +27,7 @@ from popolni.ledger.errors import LedgerError, OutcomeUnknown
 from popolni.topups import adjustments
 from popolni.topups.models import Adjustment
 from popolni.web.office.adjustment_forms import (
+    CHOSEN,
     TARGETS,
     WAYS,
     AmountForm,
@@ -201,7 +202,7 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
             raise PermissionDenied
         try:
             kind = word(request, "kind")
-            if kind not in WAYS:
+            if kind not in CHOSEN:
                 return self._choose_kind(request)
             require(request, WAYS[kind].permission)
             form, target = find_target(request, kind)
@@ -251,7 +252,7 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
         self, request: HttpRequest, kind: str, target: Any, form: AskForm
     ) -> HttpResponse | None:
         """Asks, once for each token. None: it can't be, and the form says why."""
-        cleaned, user, began = form.cleaned_data, _user(request), timezone.now()
+        cleaned, user, began = form.cleaned_data, user_of(request), timezone.now()
         sent = adjustments.sent_before(cleaned["token"], by=user)
         try:
             row = adjustments.ask(
@@ -263,7 +264,7 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
                 form=cleaned["token"],
             )
         except (UserError, LedgerError) as error:
-            form.add_error(None, _in_words(error))
+            form.add_error(None, in_words(error))
             return None
         if sent is not None:
             messages.info(request, _("This form was sent before; this is what came of it."))
@@ -276,13 +277,13 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
                 ),
             )
         else:
-            _tell(request, row)
+            tell(request, row)
         return _to(row.pk)
 
     def forecast(self, request: HttpRequest) -> HttpResponse:
         """A part of the page: what would be left, and whether it has to be approved."""
         kind = request.GET.get("kind", "")
-        if kind not in WAYS:
+        if kind not in CHOSEN:
             raise Http404
         require(request, WAYS[kind].permission)
         try:
@@ -294,7 +295,7 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
         form = AmountForm(target, request.GET)
         shown = None
         if form.is_valid():
-            alone = adjustments.posted_alone(_user(request), target.branch.book)
+            alone = adjustments.posted_alone(user_of(request), target.branch.book)
             shown = forecast(kind, target, form.cleaned_data["amount"], alone=alone)
         return TemplateResponse(request, "office/adjustments/forecast.html", {"forecast": shown})
 
@@ -333,9 +334,9 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
         if row is None:
             raise Http404
         try:
-            _tell(request, how(row, by=_user(request)))
+            tell(request, how(row, by=user_of(request)))
         except (UserError, LedgerError) as error:
-            messages.error(request, _in_words(error))
+            messages.error(request, in_words(error))
         return _to(pk)
 
 
@@ -349,7 +350,7 @@ def outcome_text(row: Adjustment) -> str:
         return row.outcome
 
 
-def _tell(request: HttpRequest, row: Adjustment) -> None:
+def tell(request: HttpRequest, row: Adjustment) -> None:
     """What came of it."""
     if row.status == Status.POSTED:
         messages.success(request, _("Posted."))
@@ -362,7 +363,7 @@ def _tell(request: HttpRequest, row: Adjustment) -> None:
         messages.error(request, text % {"why": outcome_text(row)})
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """What a person does about it."""
     if isinstance(error, OutcomeUnknown):
         return _(
@@ -374,7 +375,7 @@ def _in_words(error: Exception) -> str:
     return str(error)
 
 
-def _user(request: HttpRequest) -> Any:
+def user_of(request: HttpRequest) -> Any:
     """Who is signed in; the views let nobody else in."""
     return request.user
 

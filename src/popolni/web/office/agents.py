@@ -30,6 +30,7 @@ from popolni.web.office.parts import (
     RoomAdmin,
     RoomInline,
     change_url,
+    choices_field,
     link,
     page_action,
 )
@@ -131,7 +132,13 @@ class AgentAdmin(RoomAdmin):
     list_filter = (("is_active", BooleanRadioFilter),)
     search_fields = ("code", "name")
     ordering = ("name", "pk")
-    fieldsets = ((None, {"fields": (("code", "name"), ("is_active", "sees_names"), "networks")}),)
+    fieldsets = (
+        (None, {"fields": (("code", "name"), ("is_active", "sees_names"), "networks")}),
+        (
+            gettext_lazy("Its machines"),
+            {"fields": (("requests_per_s", "reversal_minutes"), ("language", "osmp_commands"))},
+        ),
+    )
     inlines = (Contracts, Outlets, Credentials)
     actions_detail = ("new_contract", "new_outlet", "new_password", "new_certificate")
     change_form_outer_after_template = "office/agents/floats_tab.html"
@@ -165,7 +172,9 @@ class AgentAdmin(RoomAdmin):
         return right(floats.sums(row.contracts.all()))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        """Address ranges are a line."""
+        """Address ranges are a line, commands are ticked."""
+        if db_field.name == "osmp_commands":
+            return choices_field(db_field)
         if db_field.name == "networks":
             options["widget"] = UnfoldAdminTextInputWidget
         return super().formfield_for_dbfield(db_field, request, **options)

@@ -11,7 +11,7 @@ from unfold.sites import UnfoldAdminSite
 
 from popolni.agents.staff import User
 from popolni.core.language import Language
-from popolni.web.office import dashboard, search, sign_in, transfers
+from popolni.web.office import dashboard, reversals, search, sign_in, transfers
 from popolni.web.office.menu import navigation
 
 TO_DJANGO = {Language.RU.value: "ru", Language.EN.value: "en", Language.ZH.value: "zh-hans"}
@@ -37,6 +37,11 @@ class Office(UnfoldAdminSite):  # type: ignore[misc]  # unfold carries no types
             path(
                 "transfers/<int:book>-<int:seq>/", self.admin_view(self.transfer), name="transfer"
             ),
+            path(
+                "transfers/<int:book>-<int:seq>/reverse/",
+                self.admin_view(self.reverse),
+                name="reverse",
+            ),
         ]
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -61,6 +66,10 @@ class Office(UnfoldAdminSite):  # type: ignore[misc]  # unfold carries no types
     def transfer(self, request: HttpRequest, book: int, seq: int) -> HttpResponse:
         """What a receipt names."""
         return transfers.page(request, book, seq, self.each_context)
+
+    def reverse(self, request: HttpRequest, book: int, seq: int) -> HttpResponse:
+        """Where a reversal of a top-up is asked for."""
+        return reversals.page(request, book, seq, self.each_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """What every page knows."""

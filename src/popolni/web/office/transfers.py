@@ -13,6 +13,7 @@ from popolni.ledger import statements
 from popolni.ledger.chart import Kind
 from popolni.ledger.client import run
 from popolni.ledger.model import LogEntry
+from popolni.web.office import reversals
 from popolni.web.office.base import require
 from popolni.web.office.entries import Line, lines
 
@@ -40,8 +41,12 @@ def page(
     require(request, _permission(entry))
     branch = Branch.objects.select_related("operator").filter(book=book).first()
     (line,) = lines(book, branch.currency if branch else "", [entry])
+    reversal = reversals.reversal_of(book, entry) if reversals.may_be_reversed(entry) else None
+    may_reverse = reversals.may_be_reversed(entry) and request.user.has_perm(reversals.PERMISSION)
     context = {
         **each_context(request),
+        "reversal": lines(book, "", [reversal])[0] if reversal else None,
+        "may_reverse": may_reverse and reversal is None,
         "title": _("Receipt %(receipt)s") % {"receipt": line.receipt},
         "line": line,
         "entry": entry,
