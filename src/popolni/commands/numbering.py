@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from popolni.commands.common import add_data, django_on_database
+from popolni.commands.common import add_data, count, django_on_database
 from popolni.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -111,11 +111,6 @@ def describe_ported(report: "PortedReport") -> list[str]:
         f" (before: {report.numbers_before:,}); {report.added:,} added,"
         f" {report.removed:,} removed, {report.moved:,} changed"
     ]
-
-
-def count(number: int, what: str) -> str:
-    """1 range, 2 ranges."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def add_number(subparsers: "Subparsers") -> None:
