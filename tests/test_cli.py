@@ -1,8 +1,13 @@
 """The command line itself: what is refused before a command runs, and how each ends."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from popolni.cli import main
+from tests.conftest import SOURCE
 
 Capture = pytest.CaptureFixture[str]
 NINES = "9" * 5_000
@@ -58,3 +63,18 @@ def test_no_refusal_is_endless(words: list[str], capsys: Capture) -> None:
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert len(err) < 400
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")  # noqa: PTH110
+def test_a_full_disk_is_said() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # as a shell opens it
+        done = subprocess.run(
+            [sys.executable, "-m", "popolni", "secrets"],
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = "popolni: the output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)

@@ -205,11 +205,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        if not isinstance(error, BrokenPipeError) and error.errno != errno.ENOSPC:
+        is_full = error.errno == errno.ENOSPC
+        if not (is_full or isinstance(error, BrokenPipeError)):
             raise
         # Python flushes once more at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        if not is_full:
+            return BROKEN_PIPE
+        what = error.filename or "the output"
+        print(f"popolni: {what} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 def prepare_output() -> None:
