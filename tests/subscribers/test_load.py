@@ -91,6 +91,11 @@ def test_a_header_alone_loads_nothing(branch: Branch, write: Write) -> None:
     assert numbers_of(branch) == []
 
 
+def test_blank_lines_are_left_out(branch: Branch, write: Write) -> None:
+    first, second = lines_for(branch, 2)
+    assert load(write("", first, " \t", "", second, "")) == Loaded(2, 0, 201)
+
+
 def test_a_second_load_changes_nothing(branch: Branch, write: Write) -> None:
     lines = lines_for(branch, 3)
     path = write(*lines)
@@ -173,7 +178,7 @@ def test_malformed_lines_are_named_and_nothing_is_loaded(branch: Branch, write: 
     good = lines_for(branch, 3)
     path = write(good[0], "x,y", good[1], line(next_number(), branch).replace(",ru,", ",xx,"))
     first = "FILE line 3: it has 2 fields, not 5"
-    assert refusal(path) == f"{first} (and 1 more such lines); nothing was loaded"
+    assert refusal(path) == f"{first} (and 1 more such line); nothing was loaded"
     with pytest.raises(BadFile) as caught:
         load(path)
     assert caught.value.problems == [
@@ -207,6 +212,8 @@ def test_a_number_of_another_branch(branch: Branch, write: Write) -> None:
 
 GOOD = "79250000000,x,Anna,ru,1\n"
 WANTED = f"the first line is {HEADER} and perhaps ,status"
+QUOTE = "a quote is opened and not closed, or goes on after its end"
+RETURN = "a carriage return stands inside the line"
 
 
 @pytest.mark.parametrize(
@@ -222,9 +229,13 @@ WANTED = f"the first line is {HEADER} and perhaps ,status"
             f'{HEADER}\n"79250000000,x'.encode(),
             "line 2: has no line break at its end: the file seems cut off",
         ),
-        (f'{HEADER}\n"79250000000,x\n{GOOD}'.encode(), "line 2: unexpected end of data"),
-        (f'{HEADER}\n"7"9,x,Anna,ru,1\n'.encode(), "line 2: ',' expected after '\"'"),
-        (f"{HEADER}\n\n".encode(), "line 2: it has 0 fields, not 5"),
+        (f'{HEADER}\n"79250000000,x\n{GOOD}'.encode(), f"line 2: {QUOTE}"),
+        (f'{HEADER}\n"7"9,x,Anna,ru,1\n'.encode(), f"line 2: {QUOTE}"),
+        pytest.param(f'{HEADER}\n"{GOOD * 9_000}'.encode(), f"line 2: {QUOTE}", id="long"),
+        (f"{HEADER}\n{GOOD[:-1]}\r{GOOD}".encode(), f"line 2: {RETURN}"),
+        (f'"{HEADER}\n'.encode(), f"line 1: {QUOTE}"),
+        (f"{HEADER}\n,\n".encode(), "line 2: it has 2 fields, not 5"),
+        (f"{HEADER}\n\n \nx\n".encode(), "line 4: it has 1 field, not 5"),
         (b"x" * 20_000, "line 1: is longer than 10000 bytes"),
         (b"a1b2c3d4" + b"\xff\n", "line 1: is not UTF-8"),
     ],
@@ -241,7 +252,7 @@ def test_a_line_that_cannot_be_read_comes_after_those_that_can(
 ) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(f"{HEADER}\n{line(next_number(), branch)}\nx\n".encode() + b"\xff\n")
-    message = "FILE line 3: it has 1 fields, not 5 (and 1 more such lines); nothing was loaded"
+    message = "FILE line 3: it has 1 field, not 5 (and 1 more such line); nothing was loaded"
     assert refusal(path) == message
 
 

@@ -274,7 +274,7 @@ class _Reader:
         try:
             header = tuple(next(rows, ()))
         except csv.Error as error:
-            raise self._bad(1, str(error)) from None
+            raise self._bad(1, _csv_fault(error)) from None
         if header not in (HEADER, (*HEADER, STATUS)):
             raise self._bad(1, f"the first line is {','.join(HEADER)} and perhaps ,{STATUS}")
         return len(header)
@@ -284,11 +284,13 @@ class _Reader:
         line = 2
         while len(self._problems) < PROBLEMS_MAX:
             try:
-                yield line, read_load_row(next(rows), width, self._branches)
+                fields = next(rows)
+                if any(field.strip() for field in fields) or len(fields) > 1:  # not a blank line
+                    yield line, read_load_row(fields, width, self._branches)
             except StopIteration:
                 break
             except csv.Error as error:  # from here on nobody knows where a line ends
-                raise self._bad(line, str(error)) from None
+                raise self._bad(line, _csv_fault(error)) from None
             except ValueError as error:
                 self._problem(line, str(error))
             line = rows.line_num + 1
@@ -306,8 +308,16 @@ class _Reader:
 
     def _bad_file(self) -> BadFile:
         first, *others = self._problems
-        more = f" (and {len(others)} more such lines)" if others else ""
+        lines = "line" if len(others) == 1 else "lines"
+        more = f" (and {len(others)} more such {lines})" if others else ""
         return BadFile(f"{first}{more}; nothing was loaded", self._problems)
+
+
+def _csv_fault(error: csv.Error) -> str:
+    """What is wrong, in words for who wrote the file."""
+    if "new-line" in str(error):
+        return "a carriage return stands inside the line"
+    return "a quote is opened and not closed, or goes on after its end"
 
 
 @contextmanager
