@@ -1,7 +1,9 @@
 """The commands as people and programs meet them."""
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -24,6 +26,13 @@ from tests.subscribers.test_sealing import NEW, OLD
 __all__ = ["branch"]  # the fixture
 
 Capture = pytest.CaptureFixture[str]
+
+
+class Terminal(io.StringIO):
+    """Bars are drawn there."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +122,20 @@ def test_loading_names_each_malformed_line(tmp_path: Path, capsys: Capture) -> N
         "",
         f"{first}\n{second}\npopolni: {first} (and 1 more such line); nothing was loaded\n",
     )
+
+
+def test_resealing_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"old:{OLD}")
+    people = [Subscriber.objects.create(name=f"Sealed {place}") for place in range(3)]
+    for person in people:
+        set_document(person, Document("foreign_passport", "L898902C3", "ERIKSSON"))
+    monkeypatch.setenv(VARIABLE, f"new:{NEW},old:{OLD}")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    cli.main(["documents", "reseal"])
+    assert "sealing: 100%" in terminal.getvalue()
+    for person in people:
+        person.delete()
 
 
 def test_resealing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

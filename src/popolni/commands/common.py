@@ -7,6 +7,7 @@ import argparse
 import math
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from popolni.core.errors import UserError
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from popolni.catalog.numbering.imports import Progress
 
     Subparsers = argparse._SubParsersAction["Parser"]
 
@@ -105,6 +108,22 @@ def read_date(text: str) -> "datetime":
             f"{shown(text)} is not a date such as 2026-01-31 or 2026-01-31T12:00+03:00"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@contextmanager
+def progress_bar() -> Iterator["Progress"]:
+    """A bar on the terminal, on standard error; nothing if that is none."""
+    from tqdm import tqdm
+
+    with tqdm(unit="", unit_scale=True, leave=False, disable=None, file=sys.stderr) as bar:
+
+        def show(doing: str, done: int, total: int) -> None:
+            bar.set_description(doing, refresh=False)
+            bar.total = total
+            bar.n = done
+            bar.refresh()
+
+        yield show
 
 
 @contextmanager

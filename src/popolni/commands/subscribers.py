@@ -2,10 +2,17 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from popolni.commands.common import add_data, count, django_on_database, shown
+from popolni.commands.common import (
+    add_data,
+    count,
+    django_on_database,
+    progress_bar,
+    shown,
+)
 
 if TYPE_CHECKING:
     from popolni.commands.common import Subparsers
@@ -118,7 +125,8 @@ def run_reseal(args: argparse.Namespace) -> int:
     with django_on_database(args.data):
         from popolni.subscribers.documents import reseal
 
-        done = reseal()
+        with progress_bar() as progress:
+            done = reseal(on_progress=partial(progress, "sealing"))
     print(f"{count(done.resealed, 'document')} sealed anew")
     if done.unreadable:
         print(f"{done.unreadable} stay as they are: no key of POPOLNI_DATA_KEYS opens them")

@@ -147,19 +147,22 @@ class Resealed(NamedTuple):
 
 
 def reseal(
-    batch: int = 1_000, on_progress: Callable[[int], object] = lambda _done: None
+    batch: int = 1_000, on_progress: Callable[[int, int], object] = lambda _done, _total: None
 ) -> Resealed:
     """Seals and marks anew, with the first key, all that an older one sealed.
 
     Each batch is a transaction: stopped half-way it goes on where it was. `on_progress` hears how
-    many are done so far. Raises UserError without a key.
+    many are done so far, of how many. Raises UserError without a key.
     """
     if not 0 < batch <= BATCH_MAX:
         raise ValueError(f"a batch is 1 to {BATCH_MAX} documents, not {batch}")
     resealed = unreadable = last = 0
+    older = _older_than_first_key()
+    total = older.count()
     while True:
         with transaction.atomic():
-            rows = list(_older_than_first_key().filter(pk__gt=last).order_by("pk")[:batch])
+            held = older.select_for_update().filter(pk__gt=last)
+            rows = list(held.order_by("pk")[:batch])
             if not rows:
                 return Resealed(resealed, unreadable)
             readable = [row for row in rows if _seal_anew(row)]
@@ -167,16 +170,12 @@ def reseal(
         last = rows[-1].pk
         resealed += len(readable)
         unreadable += len(rows) - len(readable)
-        on_progress(resealed + unreadable)
+        on_progress(resealed + unreadable, total)
 
 
 def _older_than_first_key() -> Any:
     begins = Substr("sealed", 1, sealing.FINGERPRINT_BYTES, output_field=BinaryField())
-    return (
-        IdentityDocument.objects.select_for_update()
-        .annotate(key=begins)
-        .exclude(key=sealing.current_fingerprint())
-    )
+    return IdentityDocument.objects.annotate(key=begins).exclude(key=sealing.current_fingerprint())
 
 
 def _seal_anew(row: IdentityDocument) -> bool:
