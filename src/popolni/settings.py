@@ -141,15 +141,18 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 LOGOUT_REDIRECT_URL = "admin:login"
 
-# Five wrong passwords for a login from an address: a quarter of an hour without either.
+# Five wrong passwords for a login from an address: a quarter of an hour without either. How many
+# from all addresses, `web.office.guessing` says.
+AXES_HANDLER = "popolni.web.office.guessing.Handler"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or whoever goes on trying keeps others out
 AXES_LOCKOUT_CALLABLE = "popolni.web.office.faults.locked_out"
 AXES_VERBOSE = False
 AXES_ENABLE_ACCESS_FAILURE_LOG = True
-AXES_CLIENT_IP_CALLABLE = "popolni.audit.client_address"
+AXES_CLIENT_IP_CALLABLE = "popolni.web.office.guessing.source"
 OTP_TOTP_ISSUER = "Popolni"
 
 AUDITLOG_DISABLE_REMOTE_ADDR = False
