@@ -44,7 +44,7 @@ TYPED: dict[str, Any] = {
     "per_number_max": "1",
     "per_number_days": "30",
     "bonus_0": "1",
-    "bonus_1": "GiB",
+    "bonus_1": "GB",
     "money_max_minor": "",
     "valid_days": "30",
     "description_ru": "",

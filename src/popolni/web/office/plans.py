@@ -265,13 +265,13 @@ class VersionAdmin(NamedAdmin):
 
     @display(description=gettext_lazy("allowances"))
     def allowances_shown(self, row: PlanVersion) -> str:
-        """`10 GiB, 300 min`."""
+        """`10 GB, 300 min`."""
         allowances = row.allowances.order_by("unit")
         return ", ".join(amount(one.amount, one.unit) for one in allowances) or "–"
 
     @display(description=gettext_lazy("rates"))
     def rates_shown(self, row: PlanVersion) -> str:
-        """`0.50 ₽ for each 1 MiB`, a line for each unit."""
+        """`0.50 ₽ for each 1 MB`, a line for each unit."""
         lines = (
             _("%(price)s for each begun %(block)s")
             % {"price": money(one.price_minor), "block": amount(one.block, Unit(one.unit))}

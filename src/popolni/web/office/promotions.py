@@ -47,7 +47,7 @@ def register(office: "Office") -> None:
 
 
 def bonus_text(promotion: Promotion) -> str:
-    """`10 % of the sum`, `1 GiB, 30 days`."""
+    """`10 % of the sum`, `1 GB, 30 days`."""
     if promotion.gives == Promotion.Gives.PERCENT:
         text = _("%(n)s %% of the sum") % {"n": promotion.value}
         if promotion.money_max_minor is not None:

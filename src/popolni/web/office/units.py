@@ -26,9 +26,9 @@ class Choice(NamedTuple):
 
 
 BYTES = (
-    Choice("GiB", 2**30, "GiB"),
-    Choice("MiB", 2**20, "MiB"),
-    Choice("KiB", 2**10, "KiB"),
+    Choice("GB", 2**30, gettext_lazy("GB")),
+    Choice("MB", 2**20, gettext_lazy("MB")),
+    Choice("KB", 2**10, gettext_lazy("KB")),
     Choice("byte", 1, gettext_lazy("bytes")),
 )
 SECONDS = (
@@ -90,7 +90,7 @@ class AmountWidget(forms.MultiWidget):
 
 
 class AmountField(forms.MultiValueField):
-    """`1.5` and `GiB` are 1610612736; what is no whole number of the least unit is refused."""
+    """`1.5` and `GB` are 1610612736; what is no whole number of the least unit is refused."""
 
     def __init__(self, units: Sequence[Choice], *, least: int = 1, **options: Any) -> None:
         self.units = {unit.code: unit for unit in units}
@@ -179,7 +179,7 @@ class BonusWidget(AmountWidget):
 
 
 class BonusField(AmountField):
-    """`1` and `GiB` are `Bonus("bytes", 1073741824)`."""
+    """`1` and `GB` are `Bonus("bytes", 1073741824)`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(BONUSES, widget=BonusWidget(BONUSES), **options)
