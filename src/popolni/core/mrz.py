@@ -1,6 +1,7 @@
-"""The machine-readable zone of passports and residence permits (ICAO 9303, parts 3, 4 and 5).
+"""The machine-readable zone of passports and residence permits (ICAO 9303, parts 3 to 6).
 
-TD3 (passports) is 2 lines of 44 characters, TD1 (cards) 3 lines of 30. A check digit is the sum of
+TD3 (passports) is 2 lines of 44 characters, TD2 (larger cards, as many older ones are) 2 of 36,
+TD1 (cards) 3 of 30. A check digit is the sum of
 the characters' values (0 to 9, A = 10 to Z = 35, filler 0), weighted 7, 3, 1, 7, …, modulo 10. Each
 weight has no factor in common with 10, so a single wrong character goes unseen exactly if its
 value differs from the right one's by a multiple of 10 (`same_to_check_digits`): never a digit
@@ -21,7 +22,7 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 _FILLER = "<"
-_TD3, _TD1 = (44, 44), (30, 30, 30)
+_TD3, _TD2, _TD1 = (44, 44), (36, 36), (30, 30, 30)
 _WEIGHTS = (7, 3, 1)
 _EXPIRY_FROM = 1980
 _RUSSIAN = str.maketrans("ABVGDE2JZIQKLMNOPRSTUFHC34WXY9678", "АБВГДЕЁЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ")
@@ -67,11 +68,11 @@ def parse(text: str, *, today: date | None = None) -> Mrz:
     """
     today = today or datetime.now(UTC).date()
     lines = _split(text)
-    if len(lines) == len(_TD3):
-        first, second = lines
-        return _parse_td3(first, second, today)
-    first, second, third = lines
-    return _parse_td1(first, second, third, today)
+    if len(lines) == len(_TD1):
+        first, second, third = lines
+        return _parse_td1(first, second, third, today)
+    first, second = lines
+    return (_parse_td3 if len(first) == _TD3[0] else _parse_td2)(first, second, today)
 
 
 def check_digit(text: str) -> int:
@@ -94,16 +95,22 @@ def _split(text: str) -> tuple[str, ...]:
     wrong = re.search(r"[^A-Z0-9<]", joined)
     if wrong:
         raise MrzError(f"{wrong[0]!r} is no character of a machine-readable zone")
-    for form in (_TD3, _TD1):
-        if len(lines) == len(form) or len(joined) == sum(form):
-            if len(lines) > 1:
-                _check_lengths(lines, form)
-            size = form[0]
-            return tuple(joined[at : at + size] for at in range(0, sum(form), size))
-    raise MrzError(
-        f"a machine-readable zone has 2 lines of 44 characters, or 3 of 30; these are {len(lines)}"
-        f" with {len(joined)} in all"
-    )
+    form = _form_of(lines, len(joined))
+    if len(lines) > 1:
+        _check_lengths(lines, form)
+    size = form[0]
+    return tuple(joined[at : at + size] for at in range(0, sum(form), size))
+
+
+def _form_of(lines: list[str], size: int) -> tuple[int, ...]:
+    """The form with as many lines, and of these the nearest in size; without lines, by size."""
+    forms = [form for form in (_TD3, _TD2, _TD1) if len(form) == len(lines) or sum(form) == size]
+    if not forms:
+        raise MrzError(
+            "a machine-readable zone has 2 lines of 44 or 36 characters, or 3 of 30;"
+            f" these are {len(lines)} with {size} in all"
+        )
+    return min(forms, key=lambda form: (len(form) != len(lines), abs(sum(form) - size)))
 
 
 def _check_lengths(lines: list[str], form: tuple[int, ...]) -> None:
@@ -165,13 +172,33 @@ def _parse_td3(first: str, second: str, today: date) -> Mrz:
     )
 
 
+def _parse_td2(first: str, second: str, today: date) -> Mrz:
+    _check_card(first)
+    number, digit, optional = _card_number(second[0:9], second[9], second[28:35])
+    _verify(
+        _Checked("document number", number, digit),
+        _Checked("birth date", second[13:19], second[19]),
+        _Checked("expiry date", second[21:27], second[27], may_be_filler=True),
+        _Checked("composite", second[0:10] + second[13:20] + second[21:35], second[35]),
+    )
+    surname, given_names = _names(first[5:])
+    return Mrz(
+        code=_filled(first[0:2]),
+        issuer=_filled(first[2:5]),
+        number=_number(number.rstrip(_FILLER)),
+        surname=_letters(surname),
+        given_names=_letters(given_names),
+        nationality=_filled(second[10:13]),
+        born_on=_born_on(second[13:19], today),
+        sex=_sex(second[20]),
+        expires_on=_expires_on(second[21:27]),
+        personal_number=_filled(optional),
+    )
+
+
 def _parse_td1(first: str, second: str, third: str, today: date) -> Mrz:
-    if first[0] not in "IAC":
-        raise MrzError(f"a card's zone begins with I, A or C, not {first[0]}")
-    number, digit, optional = first[5:14], first[14], first[15:30]
-    if digit == _FILLER and optional.strip(_FILLER):  # a long number goes on in the optional data
-        rest, _, optional = optional.partition(_FILLER)
-        number, digit = number + rest[:-1], rest[-1:] or _FILLER
+    _check_card(first)
+    number, digit, optional = _card_number(first[5:14], first[14], first[15:30])
     _verify(
         _Checked("document number", number, digit),
         _Checked("birth date", second[0:6], second[6]),
@@ -191,6 +218,19 @@ def _parse_td1(first: str, second: str, third: str, today: date) -> Mrz:
         expires_on=_expires_on(second[8:14]),
         personal_number=_filled(optional),
     )
+
+
+def _check_card(first: str) -> None:
+    if first[0] not in "IAC":
+        raise MrzError(f"a card's zone begins with I, A or C, not {first[0]}")
+
+
+def _card_number(number: str, digit: str, optional: str) -> tuple[str, str, str]:
+    """Number, its check digit, other data: a long number goes on in the optional data."""
+    if digit != _FILLER or not optional.strip(_FILLER):
+        return number, digit, optional
+    rest, _, optional = optional.partition(_FILLER)
+    return number + rest[:-1], rest[-1:] or _FILLER, optional
 
 
 def _filled(text: str) -> str:
