@@ -265,10 +265,25 @@ def test_status_changes_by_button(branch: Branch) -> None:
     assert number.status == "blocked"
     press("unblock")
     assert number.status == "active"
-    top_up(number, 1)
-    assert "0.01" in press("close")  # still money there
-    assert number.status == "active"
     assert support.post(f"{LIST}{number.pk}/status/explode/").status_code == 404
+
+
+@pytest.mark.parametrize("role", ["finance", "owner"])
+def test_a_number_is_closed_for_good_by_finance_or_the_owner(branch: Branch, role: str) -> None:
+    number, client, support = new_number(branch), client_as(role), client_as("support")
+    url, page = f"{LIST}{number.pk}/status/close/", f"{LIST}{number.pk}/change/"
+    assert url not in support.get(page).content.decode()
+    assert support.post(url).status_code == 403
+    assert url in client.get(page).content.decode()
+    top_up(number, 1)
+    assert "0.01" in client.post(url, follow=True).content.decode()  # still money there
+    number.refresh_from_db()
+    assert number.status == "active"
+    empty = new_number(branch)
+    client.post(f"{LIST}{empty.pk}/status/close/")
+    empty.refresh_from_db()
+    assert empty.status == "closed"
+    assert "status/close/" not in client.get(f"{LIST}{empty.pk}/change/").content.decode()
 
 
 @pytest.mark.parametrize("role", ["finance", "catalogue"])

@@ -84,6 +84,7 @@ def context(request: HttpRequest, row: Number) -> dict[str, Any]:
         "number": row,
         "document": _document(row) if user.has_perm("popolni.view_subscriber") else None,
         "may_change": user.has_perm("popolni.change_number"),
+        "may_close": user.has_perm("popolni.close_number"),
         "may_correct": user.has_perm("popolni.ask_balance"),
         "may_read_document": user.has_perm("popolni.view_identitydocument"),
         "may_see_subscriber": user.has_perm("popolni.view_subscriber"),
