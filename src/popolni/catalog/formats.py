@@ -1,10 +1,12 @@
 """Money, amounts and moments, as people read them in the active language."""
 
+from collections.abc import Iterable
+
 from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from popolni.ledger.model import Unit
 
@@ -26,6 +28,22 @@ def plain_money(amount_minor: int) -> str:
     if rest:
         text += f"{formats.get_format('DECIMAL_SEPARATOR')}{rest:02}"
     return f"−{text}" if amount_minor < 0 else text
+
+
+def percent(value: float) -> str:
+    """A share: `86%`, `86 %` in Russian."""
+    places = len(f"{value:g}".partition(".")[2])
+    return _("%(n)s%%") % {"n": formats.number_format(value, places, use_l10n=True)}
+
+
+def listed(parts: Iterable[object]) -> str:
+    """Things of one kind, in a row: `cash, SBP`."""
+    return str(pgettext("between things of one kind", ", ")).join(map(str, parts))
+
+
+def beside(*parts: object) -> str:
+    """What belongs together: `Russian passport, ···· ··1234`."""
+    return str(pgettext("between what belongs together", ", ")).join(map(str, parts))
 
 
 def plain_number(value: int) -> str:

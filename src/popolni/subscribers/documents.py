@@ -17,6 +17,7 @@ from django.db.models.functions import Substr
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from popolni.catalog.formats import beside
 from popolni.core import mrz
 from popolni.core.errors import UserError
 from popolni.subscribers import sealing
@@ -103,7 +104,7 @@ def masked(row: IdentityDocument) -> str:
         number = masked_number(_open(row).number)
     except sealing.SealingError:
         number = "····"
-    return f"{row.get_kind_display()}, {number}"
+    return beside(row.get_kind_display(), number)
 
 
 def from_mrz(text: str) -> Document:

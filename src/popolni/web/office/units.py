@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
 
+from popolni.catalog.formats import percent
 from popolni.ledger.model import AMOUNT_MAX
 from popolni.web.office.fields import MoneyField
 
@@ -144,7 +145,7 @@ class PercentField(MoneyField):
         """Not over 100 %."""
         basis_points = super().clean(value)
         if basis_points is not None and basis_points > 10_000:
-            raise ValidationError(_("at most 100 %"))
+            raise ValidationError(_("at most %(most)s") % {"most": percent(100)})
         return basis_points
 
 
