@@ -118,7 +118,7 @@ def from_mrz(text: str) -> Document:
         zone = mrz.parse(text, today=timezone.localdate())
     except mrz.MrzError as error:
         raise UserError(
-            _("the machine-readable zone cannot be read: %(reason)s") % {"reason": error}
+            _("the machine-readable zone cannot be read: %(reason)s") % {"reason": _reason(error)}
         ) from None
     is_passport, is_russian = zone.code.startswith("P"), zone.issuer == RUSSIA
     if not is_passport and not is_russian:
@@ -130,6 +130,12 @@ def from_mrz(text: str) -> Document:
     else:
         kind = IdentityDocument.Kind.FOREIGN_PASSPORT
     return _checked(Document(kind.value, zone.number, zone.name, zone.expires_on, zone.issuer))
+
+
+def _reason(error: mrz.MrzError) -> str:
+    """What is wrong with a zone, in the active language."""
+    fields = ", ".join(map(_, error.fields))
+    return _(error.text) % {**error.values, "fields": fields}
 
 
 def find_by_document(kind: str, number: str) -> list[IdentityDocument]:
@@ -194,7 +200,10 @@ def _open(row: IdentityDocument) -> Document:
     secret = json.loads(sealing.open_sealed(bytes(row.sealed)))
     # What someone copied from another row opens as well, but is not this subscriber's.
     if secret.pop("subscriber") != row.subscriber_id:
-        raise sealing.SealingError(f"what is sealed in document {row.pk} is of another subscriber")
+        raise sealing.SealingError(
+            _("what is sealed in document %(document)s is of another subscriber")
+            % {"document": row.pk}
+        )
     expires_on = secret.pop("expires_on")
     return Document(**secret, expires_on=expires_on and date.fromisoformat(expires_on))
 
