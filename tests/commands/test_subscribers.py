@@ -16,6 +16,7 @@ from popolni.catalog.operators.models import Branch
 from popolni.commands import subscribers
 from popolni.ledger.model import Unit
 from popolni.subscribers.documents import Document, read_document, set_document
+from popolni.subscribers.load import Loaded
 from popolni.subscribers.models import Subscriber
 from popolni.subscribers.sealing import VARIABLE
 from popolni.subscribers.service import subscribe
@@ -111,6 +112,33 @@ def test_loading_says_what_it_did(branch: Branch, tmp_path: Path, capsys: Captur
     path.write_text("\n".join(["number,branch,name,language,balance_minor", lines[0], ""]))
     assert cli.main(["subscribers", "load", str(path)]) == 0
     assert capsys.readouterr().out.startswith("0 numbers opened, 1 was there already\n")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (0, ""),
+        (
+            1,
+            "by the numbering plan 1 number is another operator's, the first on line 7:"
+            " popolni number NUMBER says whose\n",
+        ),
+        (
+            1_200,
+            "by the numbering plan 1,200 numbers are another operator's, the first on line 7:"
+            " popolni number NUMBER says whose\n",
+        ),
+    ],
+)
+def test_loading_says_how_many_are_another_operator_s(
+    others: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    loaded = Loaded(2_000, 1, 5, others, 7 if others else None)
+    monkeypatch.setattr("popolni.subscribers.load.load", lambda *_words: loaded)
+    assert cli.main(["subscribers", "load", "file.csv"]) == 0
+    assert capsys.readouterr().out == (
+        f"2,000 numbers opened, 1 was there already\nopening balances: 5 in minor units\n{said}"
+    )
 
 
 def test_loading_names_each_malformed_line(tmp_path: Path, capsys: Capture) -> None:

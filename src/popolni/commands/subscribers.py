@@ -106,6 +106,12 @@ def run_load(args: argparse.Namespace) -> int:
     there = "1 was" if loaded.there == 1 else f"{loaded.there:,} were"
     print(f"{count(loaded.opened, 'number')} opened, {there} there already")
     print(f"opening balances: {loaded.balances_minor} in minor units")
+    if loaded.others:
+        are = "is" if loaded.others == 1 else "are"
+        print(
+            f"by the numbering plan {count(loaded.others, 'number')} {are} another operator's,"
+            f" the first on line {loaded.others_line}: popolni number NUMBER says whose"
+        )
     return 0
 
 
