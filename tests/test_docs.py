@@ -14,10 +14,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from popolni.cli import COMMANDS
 from popolni.core.outcome import Outcome
+from popolni.ledger.client import register_arrays
+from popolni.ledger.model import AccountFlags, Transfer, Unit
+from popolni.ledger.statements import open_accounts, open_book, post
+from tests.conftest import migrated_database
 from tests.embedded.programs import UNSET, free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -33,6 +38,41 @@ def blocks(page: str, language: str) -> list[str]:
 def commands(page: str) -> list[str]:
     lines = "".join(blocks(page, "sh")).splitlines()
     return [line.partition("#")[0].strip() for line in lines]
+
+
+def test_a_role_that_owns_nothing_works_and_leaves_the_audit_trail_alone(server_url: str) -> None:
+    (advised,) = blocks("docs/office.md", "sql")
+    role = f"programs_{os.getpid()}"
+    with migrated_database(server_url) as url, psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(advised.replace("popolni_programs", role).encode())
+        try:
+            _work_as(owner, role)
+        finally:
+            owner.execute(f"reset role; drop owned by {role}; drop role {role}".encode())
+
+
+def _work_as(connection: psycopg.Connection, role: str) -> None:
+    """Posts a transfer, and tries what only the tables' owner may."""
+    register_arrays(connection)
+    connection.execute(f"set role {role}".encode())
+    accounts = [(id_, Unit.MONEY, 1, AccountFlags(0)) for id_ in (1, 2)]
+    transfer = Transfer(b"docs".ljust(16), 1, 2, 100, 1)
+    for statement in (
+        open_book(1, "RUB"),
+        open_accounts(1, accounts),
+        post(1, [transfer]),
+    ):
+        connection.execute(statement.sql.encode(), statement.arguments)
+    assert connection.execute("select amount from ledger.transfer").fetchall() == [(100,)]
+    for attack in (
+        "alter table auditlog_logentry disable trigger only_added_to",
+        "drop trigger only_added_to on auditlog_logentry",
+        "delete from auditlog_logentry",
+        "truncate auditlog_logentry",
+        "update ledger.transfer set amount = 1",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(attack.encode())
 
 
 @contextlib.contextmanager

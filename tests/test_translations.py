@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from babel.messages.pofile import read_po
 
 from popolni.settings import LANGUAGES
 from tests import translations
@@ -43,6 +44,16 @@ def test_a_translation_has_the_texts_placeholders(locale: str) -> None:
 @pytest.mark.parametrize("locale", LOCALES)
 def test_the_compiled_catalogue_is_this_one(locale: str) -> None:
     assert po_path(locale).with_suffix(".mo").read_bytes() == compiled(load(locale))
+
+
+def test_the_date_picker_speaks_chinese() -> None:
+    path = po_path("zh_Hans").with_name("djangojs.po")
+    with path.open("rb") as file:
+        catalog = read_po(file, locale="zh_Hans")
+    monday = catalog.get("M", "one letter Monday")
+    assert monday is not None
+    assert monday.string == "一"
+    assert path.with_suffix(".mo").read_bytes() == compiled(catalog)
 
 
 def test_each_language_has_a_catalogue() -> None:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from popolni import __version__
 from popolni.commands.branches import add_branches
-from popolni.commands.common import Parser, add_data, existing_database, read_date
+from popolni.commands.common import (
+    Parser,
+    add_data,
+    existing_database,
+    read_book,
+    read_date,
+    read_decimal,
+    read_whole,
+    shown,
+)
 from popolni.commands.numbering import add_number, add_numbering
 from popolni.commands.programs import add_demo, add_secrets, add_serve
 from popolni.commands.staff import add_staff
@@ -63,7 +72,7 @@ def add_verify(subparsers: "Subparsers") -> None:
     """Declare ``popolni verify``."""
     parser = subparsers.add_parser("verify", help="prove the books: recompute every account")
     add_data(parser)
-    parser.add_argument("--book", type=int, metavar="N", help="only this book")
+    parser.add_argument("--book", type=read_book, metavar="N", help="only this book")
     parser.add_argument(
         "--since",
         type=read_date,
@@ -122,8 +131,9 @@ def add_bench(subparsers: "Subparsers") -> None:
         add_data(bench, "; without it, a folder of its own that is removed again")
         bench.add_argument("--json", action="store_true", help="one JSON object")
         for option, (default, _least, meaning) in options.items():
+            read = read_whole if isinstance(default, int) else read_decimal
             help_ = f"{meaning} ({default:,})"
-            bench.add_argument(option, type=type(default), default=default, help=help_)
+            bench.add_argument(option, type=read, default=default, help=help_)
 
 
 def run_bench(args: argparse.Namespace) -> int:
@@ -197,11 +207,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        if not isinstance(error, BrokenPipeError) and error.errno != errno.ENOSPC:
+        is_full = error.errno == errno.ENOSPC
+        if not (is_full or isinstance(error, BrokenPipeError)):
             raise
         # Python flushes once more at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        if not is_full:
+            return BROKEN_PIPE
+        what = error.filename or "the output"
+        print(f"popolni: {what} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 def prepare_output() -> None:
@@ -237,5 +252,5 @@ def check_command(word: str, commands: Collection[str]) -> None:
         return
     close = difflib.get_close_matches(word, commands, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(commands)}"
-    message = f"there is no command {word!r}; {hint}"
+    message = f"there is no command {shown(word)}; {hint}"
     raise UserError(message)

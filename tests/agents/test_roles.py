@@ -26,8 +26,9 @@ WRITES = {
         "delete": "channellimit planallowance planrate portednumber",
         "ask": "balance budget float",
         "decide": "adjustment",
+        "close": "number",
     },
-    "finance": {"ask": "balance budget float", "decide": "adjustment"},
+    "finance": {"ask": "balance budget float", "decide": "adjustment", "close": "number"},
     "catalogue": {
         "add": "branch channellimit complianceprofile methodsetting numberingimport operator plan"
         " planallowance planrate planversion portednumber promotion promotionbudget",

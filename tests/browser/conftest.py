@@ -74,19 +74,26 @@ class Office:
     def __init__(self, browser: Browser, port: int) -> None:
         self.browser, self.port = browser, port
         self.contexts: list[BrowserContext] = []
+        self.people: list[Person] = []
 
     def someone(self, *, width: int = 1440, height: int = 900) -> Person:
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, locale="en-GB"
         )
         self.contexts.append(context)
-        return Person(context, self.port)
+        self.people.append(Person(context, self.port))
+        return self.people[-1]
 
     def signed_in(self, login: str, *, width: int = 1440, language: str = "en") -> Person:
         person = self.someone(width=width)
         person.sign_in(login, f"{login}-demo")
         person.speak(language)
         return person
+
+    def refused(self) -> list[str]:
+        """What the pages' own policy kept a browser from."""
+        faults = [fault for person in self.people for fault in person.faults]
+        return [fault for fault in faults if "Content Security Policy" in fault]
 
     def close(self) -> None:
         for context in self.contexts:
@@ -98,6 +105,7 @@ def office(browser: Browser, demo: Running) -> Iterator[Office]:
     opened = Office(browser, demo.port)
     yield opened
     opened.close()
+    assert opened.refused() == []
 
 
 @pytest.fixture

@@ -65,3 +65,30 @@ def test_no_page_is_left_in_english(office: Office, language: str) -> None:
         words = owner.go(path).locator("body").inner_text()
         left = [word for word in english if word in words]
         assert not left, (path, left)
+
+
+INJECTED = """() => {
+    const made = (name, fields) => document.body.append(
+        Object.assign(document.createElement(name), fields)
+    );
+    made("script", {textContent: "window.obeyed = true"});
+    made("script", {src: "https://example.com/x.js"});
+    made("style", {textContent: "body { display: none !important }"});
+    made("img", {src: "https://example.com/x.png"});
+    made("iframe", {src: "/admin/"});
+    made("div", {innerHTML: "<img src=x onerror='window.obeyed = true'>"});
+}"""
+
+
+def test_what_somebody_wrote_into_a_page_is_not_obeyed(office: Office) -> None:
+    owner = office.signed_in("owner")
+    page = owner.go("/admin/")
+    page.evaluate(INJECTED)
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.obeyed") is None
+    assert page.locator("body").is_visible()
+    refused = "".join(office.refused())
+    for directive in ("script-src", "style-src", "img-src", "script-src-attr"):
+        assert directive in refused
+    assert "x.js" in refused
+    owner.faults.clear()

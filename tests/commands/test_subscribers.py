@@ -1,6 +1,9 @@
 """The commands as people and programs meet them."""
 
+import io
 import json
+import re
+import sys
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -13,6 +16,7 @@ from popolni.catalog.operators.models import Branch
 from popolni.commands import subscribers
 from popolni.ledger.model import Unit
 from popolni.subscribers.documents import Document, read_document, set_document
+from popolni.subscribers.load import Loaded
 from popolni.subscribers.models import Subscriber
 from popolni.subscribers.sealing import VARIABLE
 from popolni.subscribers.service import subscribe
@@ -23,6 +27,13 @@ from tests.subscribers.test_sealing import NEW, OLD
 __all__ = ["branch"]  # the fixture
 
 Capture = pytest.CaptureFixture[str]
+
+
+class Terminal(io.StringIO):
+    """Bars are drawn there."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture(autouse=True)
@@ -71,18 +82,19 @@ def test_a_balance_without_a_plan(branch: Branch, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "status", "message"),
     [
-        ("79259999999", "the number 79259999999 is not known"),
+        ("79259999999", 1, "the number 79259999999 is not known"),  # as `popolni number` ends
         (
             "8-925",
+            2,
             "argument NUMBER: '8-925' is not a number such as 79160000001"
             " (see popolni balance --help)",
         ),
     ],
 )
-def test_a_number_that_is_none(text: str, message: str, capsys: Capture) -> None:
-    assert cli.main(["balance", text, "--json"]) == 2
+def test_a_number_that_is_none(text: str, status: int, message: str, capsys: Capture) -> None:
+    assert cli.main(["balance", text, "--json"]) == status
     assert capsys.readouterr() == ("", f"popolni: {message}\n")
 
 
@@ -97,17 +109,61 @@ def test_loading_says_what_it_did(branch: Branch, tmp_path: Path, capsys: Captur
     )
     assert cli.main(["subscribers", "load", str(path)]) == 0
     assert capsys.readouterr().out.startswith("0 numbers opened, 3 were there already\n")
+    path.write_text("\n".join(["number,branch,name,language,balance_minor", lines[0], ""]))
+    assert cli.main(["subscribers", "load", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("0 numbers opened, 1 was there already\n")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (0, ""),
+        (
+            1,
+            "by the numbering plan 1 number is another operator's, the first on line 7:"
+            " popolni number NUMBER says whose\n",
+        ),
+        (
+            1_200,
+            "by the numbering plan 1,200 numbers are another operator's, the first on line 7:"
+            " popolni number NUMBER says whose\n",
+        ),
+    ],
+)
+def test_loading_says_how_many_are_another_operator_s(
+    others: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    loaded = Loaded(2_000, 1, 5, others, 7 if others else None)
+    monkeypatch.setattr("popolni.subscribers.load.load", lambda *_words: loaded)
+    assert cli.main(["subscribers", "load", "file.csv"]) == 0
+    assert capsys.readouterr().out == (
+        f"2,000 numbers opened, 1 was there already\nopening balances: 5 in minor units\n{said}"
+    )
 
 
 def test_loading_names_each_malformed_line(tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "file.csv"
     path.write_text("number,branch,name,language,balance_minor\nx\ny\n")
     assert cli.main(["subscribers", "load", str(path)]) == 2
-    first, second = (f"{path} line {n}: it has 1 fields, not 5" for n in (2, 3))
+    first, second = (f"{path} line {n}: it has 1 field, not 5" for n in (2, 3))
     assert capsys.readouterr() == (
         "",
-        f"{first}\n{second}\npopolni: {first} (and 1 more such lines); nothing was loaded\n",
+        f"{first}\n{second}\npopolni: {first} (and 1 more such line); nothing was loaded\n",
     )
+
+
+def test_resealing_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"old:{OLD}")
+    people = [Subscriber.objects.create(name=f"Sealed {place}") for place in range(3)]
+    for person in people:
+        set_document(person, Document("foreign_passport", "L898902C3", "ERIKSSON"))
+    monkeypatch.setenv(VARIABLE, f"new:{NEW},old:{OLD}")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    cli.main(["documents", "reseal"])
+    assert "sealing: 100%" in terminal.getvalue()
+    for person in people:
+        person.delete()
 
 
 def test_resealing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -117,7 +173,7 @@ def test_resealing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv(VARIABLE, f"new:{NEW},old:{OLD}")
     status = cli.main(["documents", "reseal"])
     out = capsys.readouterr().out
-    assert "documents sealed anew\n" in out
+    assert re.search(r"\d documents? sealed anew\n", out)
     assert status == (1 if "stay as they are" in out else 0)  # other tests may leave some
     monkeypatch.setenv(VARIABLE, f"new:{NEW}")
     assert read_document(person, reader=None, why="a look").name == "ERIKSSON"

@@ -1,6 +1,7 @@
 """Machine-readable zones: ICAO's own specimens, each way to be wrong, what check digits can see."""
 
 import contextlib
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -31,10 +32,11 @@ CARD = (
 LONG_CARD = (
     "I<UTOD23145890<7349<<<<<<<<<<<\n3407127M9507122UTO<<<<<<<<<<<2\nSTEVENSON<<PETER<JOHN<<<<<<<<<"
 )
+LARGE_CARD = "I<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<\nD231458907UTO7408122F1204159<<<<<<<6"
 INTERNAL = (
     "PNRUSZDRIL7K<<SERGEQ<ANATOL9EVI3<<<<<<<<<<<<\n3919353498RUS7207233M<<<<<<<4151218910003<50"
 )
-FORMS = "a machine-readable zone has 2 lines of 44 characters, or 3 of 30"
+FORMS = "a machine-readable zone has 2 lines of 44 or 36 characters, or 3 of 30"
 CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ<"
 
 
@@ -70,6 +72,32 @@ def test_a_card() -> None:
 
 def test_a_card_whose_number_is_long() -> None:
     assert parse(LONG_CARD, today=TODAY).number == "D23145890734"
+
+
+@pytest.mark.parametrize(
+    "text", [LARGE_CARD, LARGE_CARD.lower(), LARGE_CARD.replace("\n", ""), f" {LARGE_CARD}\n\n"]
+)
+def test_a_card_of_two_lines(text: str) -> None:
+    expected = replace(
+        ERIKSSON, code="I", number="D23145890", personal_number="", expires_on=date(2012, 4, 15)
+    )
+    assert parse(text, today=TODAY) == expected
+
+
+def large_card(number: str, digit: str, optional: str) -> str:
+    """A card of two lines, with its check digits but that of the number."""
+    number = f"{number:<<9}{digit}"
+    born, expires, optional = "7408122", "1204159", f"{optional:<<7}"
+    composite = check_digit(number + born + expires + optional)
+    return f"I<UTO{'ERIKSSON<<ANNA':<<31}\n{number}UTO{born}F{expires}{optional}{composite}"
+
+
+def test_a_card_of_two_lines_with_more_in_it() -> None:
+    zone = parse(large_card("D23145890", "7", "AB12"), today=TODAY)
+    assert (zone.number, zone.personal_number) == ("D23145890", "AB12")
+    long = "D23145890734"
+    zone = parse(large_card(long[:9], "<", f"{long[9:]}{check_digit(long)}<X"), today=TODAY)
+    assert (zone.number, zone.personal_number) == (long, "X")
 
 
 def test_a_russian_internal_passport() -> None:
@@ -127,6 +155,14 @@ def test_an_empty_personal_number_has_a_digit_or_a_filler() -> None:
         (f"{NAMES}\n{DATA[:-1]}", "line 2 has 43 characters, not 44"),
         (f"{NAMES[:-1]}Я\n{DATA}", "'Я' is no character of a machine-readable zone"),
         (f"V{NAMES[1:]}\n{DATA}", "a passport's zone begins with P, not V"),
+        (LARGE_CARD[:-1], "line 2 has 35 characters, not 36"),
+        (f"{NAMES[:40]}\n{DATA}", "line 1 has 40 characters, not 44"),
+        (f"{CARD}\n{NAMES}", f"{FORMS}; these are 4 with 134 in all"),
+        (f"P{LARGE_CARD[1:]}", "a card's zone begins with I, A or C, not P"),
+        (LARGE_CARD.replace("890", "891"), "wrong check digits: document number, composite"),
+        (LARGE_CARD.replace("7408122", "7408132"), "wrong check digits: birth date, composite"),
+        (LARGE_CARD.replace("1204159", "1204169"), "wrong check digits: expiry date, composite"),
+        (f"{LARGE_CARD[:-1]}7", "wrong check digit: composite"),
         (f"X{CARD[1:]}", "a card's zone begins with I, A or C, not X"),
         (f"{NAMES}\n{DATA[:9]}7{DATA[10:]}", "wrong check digits: document number, composite"),
         (f"{NAMES}\n{DATA[:13]}8{DATA[14:]}", "wrong check digits: birth date, composite"),
@@ -154,22 +190,33 @@ def test_what_is_wrong(text: str, message: str) -> None:
 
 CHECK_DIGITS = (9, 19, 27, 42, 43)
 CHECKED = [*range(10), *range(13, 20), *range(21, 44)]
+CARD_CHECK_DIGITS = (9, 19, 27, 35)
+CARD_CHECKED = [*range(10), *range(13, 20), *range(21, 36)]
 
 
-@given(st.sampled_from(CHECKED), st.sampled_from(CHARACTERS))
-def test_a_single_wrong_character_is_seen_unless_its_value_is_the_same_modulo_10(
-    at: int, char: str
-) -> None:
+def check_that_it_is_seen(text: str, digits: tuple[int, ...], at: int, char: str) -> None:
     """A check digit is itself compared as a digit, so that any other character there is seen."""
-    right = DATA[at]
-    changed = f"{NAMES}\n{DATA[:at]}{char}{DATA[at + 1 :]}"
-    unseen = char == right or (at not in CHECK_DIGITS and same_to_check_digits(char, right))
+    names, data = text.split()
+    changed = f"{names}\n{data[:at]}{char}{data[at + 1 :]}"
+    unseen = char == data[at] or (at not in digits and same_to_check_digits(char, data[at]))
     try:
         parse(changed, today=TODAY)
         message = ""
     except MrzError as error:
         message = str(error)
     assert message.startswith("wrong check digit") == (not unseen)
+
+
+@given(st.sampled_from(CHECKED), st.sampled_from(CHARACTERS))
+def test_a_single_wrong_character_is_seen_unless_its_value_is_the_same_modulo_10(
+    at: int, char: str
+) -> None:
+    check_that_it_is_seen(SPECIMEN, CHECK_DIGITS, at, char)
+
+
+@given(st.sampled_from(CARD_CHECKED), st.sampled_from(CHARACTERS))
+def test_so_it_is_on_a_card_of_two_lines(at: int, char: str) -> None:
+    check_that_it_is_seen(LARGE_CARD, CARD_CHECK_DIGITS, at, char)
 
 
 @given(st.sampled_from("0123456789"), st.sampled_from("0123456789"))

@@ -231,14 +231,31 @@ def test_zones_that_are_refused(zone: str, message: str) -> None:
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("language", "message"),
+    [
+        (
+            "ru",
+            "машиночитаемая зона не читается: неверные контрольные цифры: номер документа, сводная",
+        ),
+        ("zh-hans", "无法识读机读区：校验码有误：证件号码, 综合校验"),
+    ],
+)
+def test_a_zone_is_refused_in_the_reader_s_language(language: str, message: str) -> None:
+    zone = passport("UTO", TOMORROW).replace("AB1234567", "AB1234568")
+    with translation.override(language), pytest.raises(UserError) as caught:
+        from_mrz(zone)
+    assert str(caught.value) == message
+
+
 def test_keys_rotate_and_the_old_one_goes(keys: pytest.MonkeyPatch) -> None:
     rows = [set_document(subscriber(), RUSSIAN) for _ in range(5)]
     keys.setenv(VARIABLE, f"new:{NEW},old:{OLD}")
     rows.append(set_document(subscriber(), RUSSIAN))
     assert find_by_document("russian_passport", RUSSIAN.number) == rows
-    heard: list[int] = []
-    assert reseal(2, heard.append) == (5, 0)
-    assert heard == [2, 4, 5]
+    heard: list[tuple[int, int]] = []
+    assert reseal(2, lambda *progress: heard.append(progress)) == (5, 0)
+    assert heard == [(2, 5), (4, 5), (5, 5)]
     assert reseal() == (0, 0)
     keys.setenv(VARIABLE, f"new:{NEW}")
     assert find_by_document("russian_passport", RUSSIAN.number) == rows

@@ -1,7 +1,7 @@
 """Files of subscribers: good ones, each way to be bad, stopped ones and repeated ones."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from popolni.catalog.numbering.models import Carrier, NumberingRange, PortedNumber, Region
 from popolni.catalog.operators.models import Branch
 from popolni.core.errors import UserError
 from popolni.ledger.chart import Code, Kind
@@ -19,7 +20,15 @@ from popolni.subscribers import load as loading
 from popolni.subscribers.load import BadFile, Loaded, Progress, load
 from popolni.subscribers.models import Number, Subscriber
 from popolni.subscribers.service import balance, block
-from tests.subscribers.support import at_once, faults_of, log, new_branch, new_number, next_number
+from tests.subscribers.support import (
+    at_once,
+    faults_of,
+    log,
+    new_branch,
+    new_number,
+    new_operator,
+    next_number,
+)
 
 HEADER = "number,branch,name,language,balance_minor"
 T = TypeVar("T")
@@ -91,6 +100,11 @@ def test_a_header_alone_loads_nothing(branch: Branch, write: Write) -> None:
     assert numbers_of(branch) == []
 
 
+def test_blank_lines_are_left_out(branch: Branch, write: Write) -> None:
+    first, second = lines_for(branch, 2)
+    assert load(write("", first, " \t", "", second, "")) == Loaded(2, 0, 201)
+
+
 def test_a_second_load_changes_nothing(branch: Branch, write: Write) -> None:
     lines = lines_for(branch, 3)
     path = write(*lines)
@@ -158,6 +172,60 @@ def test_two_loads_of_one_file_at_once(branch: Branch, write: Write) -> None:
     assert len(log(branch)) == len(numbers_of(branch)) == 500
 
 
+@pytest.fixture
+def plan(branch: Branch) -> Iterator[dict[str, int]]:
+    """A numbering plan of a thousand numbers each: the branch's, another's, a stranger's, unknown.
+
+    The branch's operator is linked to its carrier, and so is the other one.
+    """
+    other = new_operator("rival", "931")
+    region = Region.objects.create(name="of loads")
+    first = next_number() // 10_000 * 10_000 + 10_000
+    firsts = {}
+    for place, (name, operator) in enumerate(
+        {"own": branch.operator, "other": other, "stranger": None}.items()
+    ):
+        firsts[name] = first + 1_000 * place
+        carrier = Carrier.objects.create(name=f"loads, {name}", operator=operator)
+        NumberingRange.objects.create(
+            first=firsts[name], last=firsts[name] + 999, carrier=carrier, region=region
+        )
+    yield firsts | {"unknown": first + 5_000}
+    NumberingRange.objects.filter(region=region).delete()
+    Carrier.objects.filter(name__startswith="loads, ").delete()
+    PortedNumber.objects.all().delete()
+    region.delete()
+
+
+def test_numbers_of_another_operator_are_loaded_and_counted(
+    branch: Branch, write: Write, plan: dict[str, int]
+) -> None:
+    numbers = [plan["own"], plan["own"] + 999, plan["other"], plan["other"] + 999]
+    numbers += [plan["stranger"], plan["unknown"]]
+    path = write(*(line(number, branch, 1) for number in numbers))
+    assert load(path) == Loaded(6, 0, 6, 3, 4)
+    assert load(path) == Loaded(0, 6, 0, 3, 4)
+
+
+def test_ported_numbers_are_where_they_went(
+    branch: Branch, write: Write, plan: dict[str, int]
+) -> None:
+    away, here, nowhere = plan["own"] + 5, plan["other"] + 5, plan["unknown"] + 5
+    PortedNumber.objects.create(number=away, mnc="99")
+    PortedNumber.objects.create(number=here, mnc=branch.operator.mnc)
+    PortedNumber.objects.create(number=nowhere, mnc="99")  # in no range
+    path = write(*(line(number, branch, 1) for number in (here, away, nowhere)))
+    assert load(path) == Loaded(3, 0, 3, 1, 3)
+
+
+def test_a_stranger_s_carrier_may_be_one_that_nobody_has_linked_yet(
+    write: Write, plan: dict[str, int]
+) -> None:
+    unlinked = new_branch(new_operator("unlinked", "932"))
+    path = write(line(plan["own"] + 7, unlinked, 1), line(plan["stranger"] + 7, unlinked, 1))
+    assert load(path) == Loaded(2, 0, 2, 1, 2)
+
+
 # Bad files: a clear error, and nothing changes.
 
 
@@ -173,7 +241,7 @@ def test_malformed_lines_are_named_and_nothing_is_loaded(branch: Branch, write: 
     good = lines_for(branch, 3)
     path = write(good[0], "x,y", good[1], line(next_number(), branch).replace(",ru,", ",xx,"))
     first = "FILE line 3: it has 2 fields, not 5"
-    assert refusal(path) == f"{first} (and 1 more such lines); nothing was loaded"
+    assert refusal(path) == f"{first} (and 1 more such line); nothing was loaded"
     with pytest.raises(BadFile) as caught:
         load(path)
     assert caught.value.problems == [
@@ -207,6 +275,8 @@ def test_a_number_of_another_branch(branch: Branch, write: Write) -> None:
 
 GOOD = "79250000000,x,Anna,ru,1\n"
 WANTED = f"the first line is {HEADER} and perhaps ,status"
+QUOTE = "a quote is opened and not closed, or goes on after its end"
+RETURN = "a carriage return stands inside the line"
 
 
 @pytest.mark.parametrize(
@@ -222,9 +292,13 @@ WANTED = f"the first line is {HEADER} and perhaps ,status"
             f'{HEADER}\n"79250000000,x'.encode(),
             "line 2: has no line break at its end: the file seems cut off",
         ),
-        (f'{HEADER}\n"79250000000,x\n{GOOD}'.encode(), "line 2: unexpected end of data"),
-        (f'{HEADER}\n"7"9,x,Anna,ru,1\n'.encode(), "line 2: ',' expected after '\"'"),
-        (f"{HEADER}\n\n".encode(), "line 2: it has 0 fields, not 5"),
+        (f'{HEADER}\n"79250000000,x\n{GOOD}'.encode(), f"line 2: {QUOTE}"),
+        (f'{HEADER}\n"7"9,x,Anna,ru,1\n'.encode(), f"line 2: {QUOTE}"),
+        pytest.param(f'{HEADER}\n"{GOOD * 9_000}'.encode(), f"line 2: {QUOTE}", id="long"),
+        (f"{HEADER}\n{GOOD[:-1]}\r{GOOD}".encode(), f"line 2: {RETURN}"),
+        (f'"{HEADER}\n'.encode(), f"line 1: {QUOTE}"),
+        (f"{HEADER}\n,\n".encode(), "line 2: it has 2 fields, not 5"),
+        (f"{HEADER}\n\n \nx\n".encode(), "line 4: it has 1 field, not 5"),
         (b"x" * 20_000, "line 1: is longer than 10000 bytes"),
         (b"a1b2c3d4" + b"\xff\n", "line 1: is not UTF-8"),
     ],
@@ -241,7 +315,7 @@ def test_a_line_that_cannot_be_read_comes_after_those_that_can(
 ) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(f"{HEADER}\n{line(next_number(), branch)}\nx\n".encode() + b"\xff\n")
-    message = "FILE line 3: it has 1 fields, not 5 (and 1 more such lines); nothing was loaded"
+    message = "FILE line 3: it has 1 field, not 5 (and 1 more such line); nothing was loaded"
     assert refusal(path) == message
 
 

@@ -7,6 +7,7 @@
 - Only the owner manages users and reads the audit trail. That there is a second person for large
   sums is checked by `topups.adjustments`, for the owner too.
 - Reading an identity document in the clear is support's alone.
+- A number is blocked by support, and closed, which nothing takes back, by finance or the owner.
 - The clerk and the cashier have no back office; their pages are the counter and the till.
 """
 
@@ -38,6 +39,7 @@ _NUMBERS = _may("view", "number subscription allowance")
 _FINANCE = (
     _may("ask", "float balance budget")
     | _may("decide view", "adjustment")
+    | _may("close", "number")
     | _may("view", "operator branch topuphour")
     | _AGENTS
     | _PLANS

@@ -1,16 +1,19 @@
 """Money, amounts and moments, as people read them in the active language."""
 
+from collections.abc import Iterable
+
 from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from popolni.ledger.model import Unit
 
 SYMBOLS = {"RUB": "₽", "KZT": "₸", "BYN": "Br", "CNY": "¥", "EUR": "€", "USD": "$"}
 NARROW_SPACE = "\N{NO-BREAK SPACE}"
-BYTES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+BYTES = ((gettext_lazy("GB"), 2**30), (gettext_lazy("MB"), 2**20), (gettext_lazy("KB"), 2**10))
+"""As operators and their subscribers count: a gigabyte is 2^30 bytes, and is called ГБ, GB."""
 
 
 def money(amount_minor: int, currency: str = "RUB") -> str:
@@ -27,6 +30,27 @@ def plain_money(amount_minor: int) -> str:
     return f"−{text}" if amount_minor < 0 else text
 
 
+def percent(value: float) -> str:
+    """A share: `86%`, `86 %` in Russian."""
+    places = len(f"{value:g}".partition(".")[2])
+    return _("%(n)s%%") % {"n": formats.number_format(value, places, use_l10n=True)}
+
+
+def listed(parts: Iterable[object]) -> str:
+    """Things of one kind, in a row: `cash, SBP`."""
+    return str(pgettext("between things of one kind", ", ")).join(map(str, parts))
+
+
+def beside(*parts: object) -> str:
+    """What belongs together: `Russian passport, ···· ··1234`."""
+    return str(pgettext("between what belongs together", ", ")).join(map(str, parts))
+
+
+def plain_number(value: int) -> str:
+    """A count of anything, with the language's own marks."""
+    return str(formats.number_format(value, use_l10n=True, force_grouping=True))
+
+
 def amount(value: int, unit: int, currency: str = "RUB") -> str:
     """An amount of any unit of the ledger."""
     if unit == Unit.MONEY:
@@ -35,7 +59,7 @@ def amount(value: int, unit: int, currency: str = "RUB") -> str:
         return size(value)
     if unit == Unit.SECOND:
         return duration(value)
-    grouped = formats.number_format(value, use_l10n=True, force_grouping=True)
+    grouped = plain_number(value)
     return ngettext("%(n)s message", "%(n)s messages", value) % {"n": grouped}
 
 

@@ -8,7 +8,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from popolni.commands.common import add_data, django_on_database, read_text
+from popolni.commands.common import add_data, django_on_database, read_text, shown
 from popolni.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_branches(subparsers: "Subparsers") -> None:
 def read_sum(text: str) -> int:
     """A sum in whole units, or with both places of its fraction, in minor ones."""
     if not SUM.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no sum such as 50000 or 99.50")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no sum such as 50000 or 99.50")
     whole, _dot, rest = text.partition(".")
     return int(whole) * 100 + int(rest or 0)
 
@@ -60,7 +60,7 @@ def run_approval(args: argparse.Namespace) -> int:
 
         branch = Branch.objects.filter(code=args.branch).first()
         if branch is None:
-            raise UserError(f"there is no branch {args.branch!r}: ./popolni branches list")
+            raise UserError(f"there is no branch {shown(args.branch)}: ./popolni branches list")
         branch.approval_from_minor = args.amount
         branch.save(update_fields=["approval_from_minor"])
         print(f"{branch.code}: two approve from {args.amount / 100:,.2f} {branch.currency}")

@@ -4,7 +4,10 @@ What needs Django or the server is imported inside functions: `popolni --help` d
 """
 
 import argparse
+import math
 import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +18,13 @@ from popolni.core.errors import UserError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from popolni.catalog.numbering.imports import Progress
+
     Subparsers = argparse._SubParsersAction["Parser"]
+
+
+SHOWN_MAX = 40
+BOOK_MAX = 2**31 - 1
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,13 +44,50 @@ def add_data(parser: argparse.ArgumentParser, otherwise: str = "") -> None:
     parser.add_argument("--data", type=read_folder, metavar="DIR", help=own + otherwise)
 
 
+def shown(text: str) -> str:
+    """What was typed, for a refusal; no more of it than a person needs to know it again."""
+    return repr(text if len(text) <= SHOWN_MAX else f"{text[: SHOWN_MAX - 1]}…")
+
+
+def count(number: int, what: str) -> str:
+    """1 range, 2 ranges."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def read_text(text: str) -> str:
     """Read free text; bytes that are no UTF-8 would break off what it is written to."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not UTF-8") from None
     return text
+
+
+def read_whole(text: str) -> int:
+    """Read a whole number of at most 12 digits."""
+    if not re.fullmatch(r"-?[0-9]{1,12}", text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number")
+    return int(text)
+
+
+def read_decimal(text: str) -> float:
+    """Read a number; one that is not finite compares with none."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number such as 5")
+    return number
+
+
+def read_book(text: str) -> int:
+    """Read a book's number."""
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= BOOK_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not a book, which is a number from 1 to {BOOK_MAX}"
+        )
+    return int(text)
 
 
 def read_folder(text: str) -> Path:
@@ -59,9 +105,25 @@ def read_date(text: str) -> "datetime":
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a date such as 2026-01-31 or 2026-01-31T12:00+03:00"
+            f"{shown(text)} is not a date such as 2026-01-31 or 2026-01-31T12:00+03:00"
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@contextmanager
+def progress_bar() -> Iterator["Progress"]:
+    """A bar on the terminal, on standard error; nothing if that is none."""
+    from tqdm import tqdm
+
+    with tqdm(unit="", unit_scale=True, leave=False, disable=None, file=sys.stderr) as bar:
+
+        def show(doing: str, done: int, total: int) -> None:
+            bar.set_description(doing, refresh=False)
+            bar.total = total
+            bar.n = done
+            bar.refresh()
+
+        yield show
 
 
 @contextmanager

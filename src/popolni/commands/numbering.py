@@ -2,19 +2,14 @@
 
 import argparse
 import json
-import sys
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from popolni.commands.common import add_data, django_on_database
+from popolni.commands.common import add_data, count, django_on_database, progress_bar
 from popolni.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from popolni.catalog.numbering.imports import Progress
     from popolni.catalog.numbering.rules import Found, GroupChange
     from popolni.catalog.numbering.service import PortedReport, Report
     from popolni.commands.common import Subparsers
@@ -51,22 +46,6 @@ def run_numbering(args: argparse.Namespace) -> int:
                 lines = describe_ported(import_ported(args.file, **options))
     print("\n".join(lines))
     return 0
-
-
-@contextmanager
-def progress_bar() -> "Iterator[Progress]":
-    """A bar on the terminal, on standard error; nothing if that is none."""
-    from tqdm import tqdm
-
-    with tqdm(unit="", unit_scale=True, leave=False, disable=None, file=sys.stderr) as bar:
-
-        def show(doing: str, done: int, total: int) -> None:
-            bar.set_description(doing, refresh=False)
-            bar.total = total
-            bar.n = done
-            bar.refresh()
-
-        yield show
 
 
 def describe_ranges(report: "Report") -> list[str]:
@@ -111,11 +90,6 @@ def describe_ported(report: "PortedReport") -> list[str]:
         f" (before: {report.numbers_before:,}); {report.added:,} added,"
         f" {report.removed:,} removed, {report.moved:,} changed"
     ]
-
-
-def count(number: int, what: str) -> str:
-    """1 range, 2 ranges."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def add_number(subparsers: "Subparsers") -> None:

@@ -1,9 +1,10 @@
 """``popolni demo``, ``popolni serve``, ``popolni secrets``."""
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
-from popolni.commands.common import add_data
+from popolni.commands.common import add_data, shown
 
 if TYPE_CHECKING:
     from popolni.commands.common import Subparsers
@@ -51,8 +52,8 @@ def add_port(parser: argparse.ArgumentParser) -> None:
 
 def read_port(text: str) -> int:
     """Read a port; the next one must be one too."""
-    if not (text.isdecimal() and text.isascii() and 0 < int(text) < 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port between 1 and 65534")
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65535:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a port between 1 and 65534")
     return int(text)
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from popolni.commands.common import add_data, django_on_database, read_text
+from popolni.commands.common import add_data, django_on_database, read_text, shown
 from popolni.core.errors import UserError
 from popolni.core.language import Language
 
@@ -48,7 +48,7 @@ def _add(args: argparse.Namespace) -> None:
     from popolni.catalog.rows import insert
 
     if args.role not in ROLES:
-        raise UserError(f"there is no role {args.role!r}; there are: {', '.join(ROLES)}")
+        raise UserError(f"there is no role {shown(args.role)}; there are: {', '.join(ROLES)}")
     if User.objects.filter(username__iexact=args.login).exists():
         raise UserError(f"there is a user {args.login!r} already")
     user = User(username=args.login, language=args.language)
@@ -140,7 +140,7 @@ def _user(login: str) -> "User":
 
     user = User.objects.filter(username=login).first()
     if user is None:
-        raise UserError(f"there is no user {login!r}; popolni staff list shows them")
+        raise UserError(f"there is no user {shown(login)}; popolni staff list shows them")
     return user
 
 

@@ -2,10 +2,17 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from popolni.commands.common import add_data, django_on_database
+from popolni.commands.common import (
+    add_data,
+    count,
+    django_on_database,
+    progress_bar,
+    shown,
+)
 
 if TYPE_CHECKING:
     from popolni.commands.common import Subparsers
@@ -17,7 +24,7 @@ def read_number(text: str) -> int:
     """Read a number (MSISDN), with or without the plus."""
     digits = text.removeprefix("+")
     if not (digits.isascii() and digits.isdigit() and 7 <= len(digits) <= 15):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 79160000001")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number such as 79160000001")
     return int(digits)
 
 
@@ -96,8 +103,15 @@ def run_load(args: argparse.Namespace) -> int:
             raise
         finally:
             bars.close()
-    print(f"{loaded.opened} numbers opened, {loaded.there} were there already")
+    there = "1 was" if loaded.there == 1 else f"{loaded.there:,} were"
+    print(f"{count(loaded.opened, 'number')} opened, {there} there already")
     print(f"opening balances: {loaded.balances_minor} in minor units")
+    if loaded.others:
+        are = "is" if loaded.others == 1 else "are"
+        print(
+            f"by the numbering plan {count(loaded.others, 'number')} {are} another operator's,"
+            f" the first on line {loaded.others_line}: popolni number NUMBER says whose"
+        )
     return 0
 
 
@@ -117,8 +131,9 @@ def run_reseal(args: argparse.Namespace) -> int:
     with django_on_database(args.data):
         from popolni.subscribers.documents import reseal
 
-        done = reseal()
-    print(f"{done.resealed} documents sealed anew")
+        with progress_bar() as progress:
+            done = reseal(on_progress=partial(progress, "sealing"))
+    print(f"{count(done.resealed, 'document')} sealed anew")
     if done.unreadable:
         print(f"{done.unreadable} stay as they are: no key of POPOLNI_DATA_KEYS opens them")
     return 1 if done.unreadable else 0

@@ -17,6 +17,7 @@ from django.db.models.functions import Substr
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from popolni.catalog.formats import beside
 from popolni.core import mrz
 from popolni.core.errors import UserError
 from popolni.subscribers import sealing
@@ -103,7 +104,7 @@ def masked(row: IdentityDocument) -> str:
         number = masked_number(_open(row).number)
     except sealing.SealingError:
         number = "····"
-    return f"{row.get_kind_display()}, {number}"
+    return beside(row.get_kind_display(), number)
 
 
 def from_mrz(text: str) -> Document:
@@ -117,7 +118,7 @@ def from_mrz(text: str) -> Document:
         zone = mrz.parse(text, today=timezone.localdate())
     except mrz.MrzError as error:
         raise UserError(
-            _("the machine-readable zone cannot be read: %(reason)s") % {"reason": error}
+            _("the machine-readable zone cannot be read: %(reason)s") % {"reason": _reason(error)}
         ) from None
     is_passport, is_russian = zone.code.startswith("P"), zone.issuer == RUSSIA
     if not is_passport and not is_russian:
@@ -129,6 +130,12 @@ def from_mrz(text: str) -> Document:
     else:
         kind = IdentityDocument.Kind.FOREIGN_PASSPORT
     return _checked(Document(kind.value, zone.number, zone.name, zone.expires_on, zone.issuer))
+
+
+def _reason(error: mrz.MrzError) -> str:
+    """What is wrong with a zone, in the active language."""
+    fields = ", ".join(map(_, error.fields))
+    return _(error.text) % {**error.values, "fields": fields}
 
 
 def find_by_document(kind: str, number: str) -> list[IdentityDocument]:
@@ -147,19 +154,22 @@ class Resealed(NamedTuple):
 
 
 def reseal(
-    batch: int = 1_000, on_progress: Callable[[int], object] = lambda _done: None
+    batch: int = 1_000, on_progress: Callable[[int, int], object] = lambda _done, _total: None
 ) -> Resealed:
     """Seals and marks anew, with the first key, all that an older one sealed.
 
     Each batch is a transaction: stopped half-way it goes on where it was. `on_progress` hears how
-    many are done so far. Raises UserError without a key.
+    many are done so far, of how many. Raises UserError without a key.
     """
     if not 0 < batch <= BATCH_MAX:
         raise ValueError(f"a batch is 1 to {BATCH_MAX} documents, not {batch}")
     resealed = unreadable = last = 0
+    older = _older_than_first_key()
+    total = older.count()
     while True:
         with transaction.atomic():
-            rows = list(_older_than_first_key().filter(pk__gt=last).order_by("pk")[:batch])
+            held = older.select_for_update().filter(pk__gt=last)
+            rows = list(held.order_by("pk")[:batch])
             if not rows:
                 return Resealed(resealed, unreadable)
             readable = [row for row in rows if _seal_anew(row)]
@@ -167,16 +177,12 @@ def reseal(
         last = rows[-1].pk
         resealed += len(readable)
         unreadable += len(rows) - len(readable)
-        on_progress(resealed + unreadable)
+        on_progress(resealed + unreadable, total)
 
 
 def _older_than_first_key() -> Any:
     begins = Substr("sealed", 1, sealing.FINGERPRINT_BYTES, output_field=BinaryField())
-    return (
-        IdentityDocument.objects.select_for_update()
-        .annotate(key=begins)
-        .exclude(key=sealing.current_fingerprint())
-    )
+    return IdentityDocument.objects.annotate(key=begins).exclude(key=sealing.current_fingerprint())
 
 
 def _seal_anew(row: IdentityDocument) -> bool:
@@ -194,7 +200,10 @@ def _open(row: IdentityDocument) -> Document:
     secret = json.loads(sealing.open_sealed(bytes(row.sealed)))
     # What someone copied from another row opens as well, but is not this subscriber's.
     if secret.pop("subscriber") != row.subscriber_id:
-        raise sealing.SealingError(f"what is sealed in document {row.pk} is of another subscriber")
+        raise sealing.SealingError(
+            _("what is sealed in document %(document)s is of another subscriber")
+            % {"document": row.pk}
+        )
     expires_on = secret.pop("expires_on")
     return Document(**secret, expires_on=expires_on and date.fromisoformat(expires_on))
 

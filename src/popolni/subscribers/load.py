@@ -74,6 +74,38 @@ _ELSEWHERE = """
     where number.branch_id <> load.branch_id
     order by load.line
     limit %s"""
+# Whose a number is, as `catalog.numbering.service.lookup` answers; one sort of the numbers and the
+# plan, as a million look-ups of single numbers would take longer. A carrier that is nobody's of
+# ours is another operator's only where somebody has said which carriers are the branch's own.
+_OTHERS = """
+    with marked as (
+        select number, branch_id, line, null::bigint as first from subscribers_to_load
+        union all
+        select first, null, null, first from popolni_numberingrange
+        where first <= (select max(number) from subscribers_to_load)
+    ),
+
+    placed as (
+        select
+            number, branch_id, line,
+            max(first) over (order by number, line nulls first rows unbounded preceding) as first
+        from marked
+    )
+
+    select count(*), min(placed.line)
+    from placed
+    inner join popolni_numberingrange as place
+        on place.first = placed.first and place.last >= placed.number
+    inner join popolni_carrier as carrier on carrier.id = place.carrier_id
+    inner join popolni_branch as branch on branch.id = placed.branch_id
+    inner join popolni_operator as operator on operator.id = branch.operator_id
+    left join popolni_portednumber as ported on ported.number = placed.number
+    where
+        case
+            when ported.mnc is not null then ported.mnc <> operator.mnc
+            when carrier.operator_id is not null then carrier.operator_id <> operator.id
+            else operator.id in (select c.operator_id from popolni_carrier as c)
+        end"""
 _PARTS = """
     select branch.id, branch.book, max(load.line), count(*)
     from (
@@ -125,11 +157,17 @@ class BadFile(UserError):
 
 
 class Loaded(NamedTuple):
-    """What a load did: numbers opened now, numbers that were there, opening balances in all."""
+    """What a load did: numbers opened now, numbers that were there, opening balances in all.
+
+    `others`: how many of all these are another operator's by the numbering plan or the list of
+    ported numbers, and the line of the first. They are loaded: the plan may be older.
+    """
 
     opened: int
     there: int
     balances_minor: int
+    others: int = 0
+    others_line: int | None = None
 
 
 class Progress(NamedTuple):
@@ -165,6 +203,7 @@ def load(path: Path, on_progress: OnProgress = lambda _: None) -> Loaded:
     """
     with _temporary_table():
         _Reader(path, on_progress).run()
+        ((others, others_line),) = _fetch(_OTHERS, [])
         parts = [_Part(*row) for row in _fetch(_PARTS, [BATCH_MAX])]
         total = sum(part.numbers for part in parts)
         opened = done = balances = after = 0
@@ -177,7 +216,7 @@ def load(path: Path, on_progress: OnProgress = lambda _: None) -> Loaded:
             balances += sum(row.balance_minor for row in rows)
             done += part.numbers
             on_progress(Progress("loading", done, total))
-    return Loaded(opened, done - opened, balances)
+    return Loaded(opened, done - opened, balances, others, others_line)
 
 
 def _load_part(part: _Part, after: int) -> list[_Opened]:
@@ -274,7 +313,7 @@ class _Reader:
         try:
             header = tuple(next(rows, ()))
         except csv.Error as error:
-            raise self._bad(1, str(error)) from None
+            raise self._bad(1, _csv_fault(error)) from None
         if header not in (HEADER, (*HEADER, STATUS)):
             raise self._bad(1, f"the first line is {','.join(HEADER)} and perhaps ,{STATUS}")
         return len(header)
@@ -284,11 +323,13 @@ class _Reader:
         line = 2
         while len(self._problems) < PROBLEMS_MAX:
             try:
-                yield line, read_load_row(next(rows), width, self._branches)
+                fields = next(rows)
+                if any(field.strip() for field in fields) or len(fields) > 1:  # not a blank line
+                    yield line, read_load_row(fields, width, self._branches)
             except StopIteration:
                 break
             except csv.Error as error:  # from here on nobody knows where a line ends
-                raise self._bad(line, str(error)) from None
+                raise self._bad(line, _csv_fault(error)) from None
             except ValueError as error:
                 self._problem(line, str(error))
             line = rows.line_num + 1
@@ -306,8 +347,16 @@ class _Reader:
 
     def _bad_file(self) -> BadFile:
         first, *others = self._problems
-        more = f" (and {len(others)} more such lines)" if others else ""
+        lines = "line" if len(others) == 1 else "lines"
+        more = f" (and {len(others)} more such {lines})" if others else ""
         return BadFile(f"{first}{more}; nothing was loaded", self._problems)
+
+
+def _csv_fault(error: csv.Error) -> str:
+    """What is wrong, in words for who wrote the file."""
+    if "new-line" in str(error):
+        return "a carriage return stands inside the line"
+    return "a quote is opened and not closed, or goes on after its end"
 
 
 @contextmanager

@@ -91,6 +91,7 @@ class Number(models.Model):
     class Meta:
         verbose_name = _("number")
         verbose_name_plural = _("numbers")
+        permissions = [("close_number", "Can close numbers for good")]
         # For the list's filters, each in the list's own order.
         indexes = [
             models.Index("branch", "number", name="number_by_branch"),

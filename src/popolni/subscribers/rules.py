@@ -202,7 +202,8 @@ def read_load_row(fields: Sequence[str], width: int, branches: Mapping[str, int]
     `branches` has ids by code. Raises ValueError with what is wrong.
     """
     if len(fields) != width:
-        raise ValueError(f"it has {len(fields)} fields, not {width}")
+        fields_there = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+        raise ValueError(f"it has {fields_there}, not {width}")
     number, branch, name, language, balance, *rest = fields
     status = (rest[0] if rest else "") or STATUSES[0]
     if not _DIGITS.fullmatch(number) or not NUMBER_MIN <= int(number) <= NUMBER_MAX:

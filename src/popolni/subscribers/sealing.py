@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from popolni.core.errors import UserError
 
@@ -26,7 +28,7 @@ KEY_BYTES = 32
 KEYS_MAX = 20
 FINGERPRINT_BYTES = 8
 
-_HOW = f'`openssl rand -base64 {KEY_BYTES}` makes a key; then {VARIABLE}="1:THE_KEY"'
+_HOW = gettext_lazy('`openssl rand -base64 32` makes a key; then POPOLNI_DATA_KEYS="1:THE_KEY"')
 
 
 class SealingError(UserError):
@@ -56,10 +58,13 @@ def open_sealed(sealed: bytes) -> bytes:
         fingerprint = sealed[:FINGERPRINT_BYTES]
         known = next((key.name for key in keys if key.fingerprint == fingerprint), None)
         if known is None:
-            reason = f"its key (fingerprint {fingerprint.hex()}) is not in {VARIABLE}"
+            reason = _("its key (fingerprint %(fingerprint)s) is not in %(variable)s")
         else:
-            reason = f"it is damaged, as its key {known!r} does not open it"
-        raise SealingError(f"a sealed document cannot be opened: {reason}") from None
+            reason = _("it is damaged, as its key %(name)s does not open it")
+        reason %= {"fingerprint": fingerprint.hex(), "variable": VARIABLE, "name": repr(known)}
+        raise SealingError(
+            _("a sealed document cannot be opened: %(reason)s") % {"reason": reason}
+        ) from None
 
 
 def is_current(sealed: bytes) -> bool:
@@ -95,17 +100,18 @@ def _keys() -> tuple[_Key, ...]:
 @lru_cache(maxsize=4)
 def _read_keys(text: str) -> tuple[_Key, ...]:
     if not text.strip():
-        raise SealingError(f"identity documents need a key: {_HOW}")
+        raise SealingError(_("identity documents need a key: %(how)s") % {"how": _HOW})
     entries = text.split(",")
     if len(entries) > KEYS_MAX:
-        raise SealingError(f"{VARIABLE} has {len(entries)} keys; at most {KEYS_MAX} make sense")
+        raise SealingError(
+            _("%(variable)s has %(count)d keys; at most %(max)d make sense")
+            % {"variable": VARIABLE, "count": len(entries), "max": KEYS_MAX}
+        )
     keys = tuple(_read_key(at, entry.strip()) for at, entry in enumerate(entries, start=1))
-    for what, values in (
-        ("name", [key.name for key in keys]),
-        ("key", [key.fingerprint for key in keys]),
-    ):
-        if len(set(values)) < len(values):
-            raise SealingError(f"{VARIABLE} has the same {what} twice")
+    if len({key.name for key in keys}) < len(keys):
+        raise SealingError(_("%(variable)s has the same name twice") % {"variable": VARIABLE})
+    if len({key.fingerprint for key in keys}) < len(keys):
+        raise SealingError(_("%(variable)s has the same key twice") % {"variable": VARIABLE})
     return keys
 
 
@@ -113,14 +119,27 @@ def _read_key(at: int, entry: str) -> _Key:
     """No message shows what might be a key."""
     name, colon, text = entry.partition(":")
     if not colon or not name.isprintable() or not name.strip():
-        raise SealingError(f"entry {at} of {VARIABLE} is not NAME:KEY; {_HOW}")
+        raise SealingError(
+            _("entry %(at)d of %(variable)s is not NAME:KEY; %(how)s")
+            % {"at": at, "variable": VARIABLE, "how": _HOW}
+        )
     try:
         raw = base64.b64decode(text.strip().translate(str.maketrans("-_", "+/")), validate=True)
     except (binascii.Error, ValueError):
-        raise SealingError(f"key {name!r} of {VARIABLE} is not base64; {_HOW}") from None
+        raise SealingError(
+            _("key %(name)s of %(variable)s is not base64; %(how)s")
+            % {"name": repr(name), "variable": VARIABLE, "how": _HOW}
+        ) from None
     if len(raw) != KEY_BYTES:
         raise SealingError(
-            f"key {name!r} of {VARIABLE} has {len(raw)} bytes, not {KEY_BYTES}; {_HOW}"
+            _("key %(name)s of %(variable)s has %(count)d bytes, not %(right)d; %(how)s")
+            % {
+                "name": repr(name),
+                "variable": VARIABLE,
+                "count": len(raw),
+                "right": KEY_BYTES,
+                "how": _HOW,
+            }
         )
     return _Key(
         name=name.strip(),

@@ -347,7 +347,7 @@ def _current(row: Number) -> Subscription | None:
 
 
 def _unknown(number: int) -> UserError:
-    return UserError(_("the number %(number)s is not known") % {"number": number})
+    return UserError(_("the number %(number)s is not known") % {"number": number}, exit_status=1)
 
 
 def _moment(at: datetime | None) -> datetime:

@@ -16,3 +16,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
 ]
 handler403 = "popolni.web.office.faults.forbidden"
 handler404 = "popolni.web.office.faults.not_found"
+handler500 = "popolni.web.office.faults.failed"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,7 +60,7 @@ def test_good_terms(changes: dict[str, Any]) -> None:
 
 
 NAME = "a plan has a name of 1 to 100 characters in each language, not "
-RATE = f"a rate of bytes has a block of 1 to {AMOUNT_MAX}, and a price of 0 to {AMOUNT_MAX} kopecks"
+RATE = f"a rate (bytes) has a block of 1 to {AMOUNT_MAX}, and a price of 0 to {AMOUNT_MAX} kopecks"
 LIMITED = "a plan that is limited without money says how far: 1 kbit/s or more"
 
 
@@ -74,6 +75,10 @@ LIMITED = "a plan that is limited without money says how far: 1 kbit/s or more"
         ({"price_minor": -1}, "a plan's price is 0 or more kopecks, not -1"),
         ({"price_minor": MANY}, f"a plan's price is at most {AMOUNT_MAX} kopecks, not {MANY}"),
         ({"period_count": 0}, "a period is 1 to 32767 days long, not 0"),
+        (
+            {"period_count": 0, "period_unit": PeriodUnit.MONTH},
+            "a period is 1 to 32767 months long, not 0",
+        ),
         ({"period_count": 32_768}, "a period is 1 to 32767 days long, not 32768"),
         (
             {"valid_from": datetime(2026, 1, 1)},  # noqa: DTZ001  # that is it
@@ -93,11 +98,11 @@ LIMITED = "a plan that is limited without money says how far: 1 kbit/s or more"
         ),
         (
             {"allowances": {Unit.SECOND: 0}},
-            "an allowance of seconds is 1 or more, not 0: leave it out",
+            "an allowance (seconds) is 1 or more, not 0: leave it out",
         ),
         (
             {"allowances": {Unit.BYTE: MANY}},
-            f"an allowance of bytes is at most {AMOUNT_MAX}, not {MANY}",
+            f"an allowance (bytes) is at most {AMOUNT_MAX}, not {MANY}",
         ),
         ({"rates": {Unit.BYTE: Rate(0, 1)}}, RATE),
         ({"rates": {Unit.BYTE: Rate(1, -1)}}, RATE),
@@ -114,6 +119,19 @@ LIMITED = "a plan that is limited without money says how far: 1 kbit/s or more"
 def test_bad_terms(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         check_terms(replace(TERMS, **changes))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("language", "message"),
+    [
+        ("ru", "пакет (секунды) — не меньше 1, а не 0: не указывайте его"),
+        ("zh-hans", "套餐额度（秒）须不小于1，当前为0：不需要请留空"),
+    ],
+)
+def test_bad_terms_are_named_in_the_reader_s_language(language: str, message: str) -> None:
+    with translation.override(language), pytest.raises(UserError) as caught:
+        check_terms(replace(TERMS, allowances={Unit.SECOND: 0}))
     assert str(caught.value) == message
 
 

@@ -155,7 +155,7 @@ def test_a_contract_is_opened_with_its_float_and_commissions() -> None:
     twice = data | {"commissions-1-channel": "osmp"}
     assert "there is a row for this already" in refused(client, url, twice)
     much = data | {"commissions-1-basis_points": "100.01"}
-    assert "at most 100 %" in refused(client, url, much)
+    assert "at most 100%" in refused(client, url, much)
 
 
 def test_a_contract_ends_but_never_moves() -> None:

@@ -5,6 +5,8 @@ import io
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from popolni.agents.models import Agent
 from popolni.web.office.exports import BOM, safe_cell, write_csv
@@ -18,14 +20,20 @@ from tests.web.office.support import client_as, demo
         ("+79160000001", "'+79160000001"),
         ("-2", "'-2"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
+        ("\t=1", "' =1"),
+        ("\r=1", "' =1"),
+        ("a\r\n=1+1\tb", "a =1+1 b"),
+        ("a\u2028=1", "a =1"),
+        ('"=1"', '\'"=1"'),
+        ("\u200b=1", "'\u200b=1"),
         (" =1", "' =1"),
         ("\xa0=1", "'\xa0=1"),
         ("＝1", "'＝1"),
         ("a=1", "a=1"),
         ("invoice 7;=1+1", "invoice 7;'=1+1"),
-        ("a; @b;c-d", "a; '@b;c-d"),
+        ("a; @b;c-d", "a;' @b;c-d"),
+        ("thanks;\"=cmd|'/C calc'!A0;bye", "thanks;'\"=cmd|'/C calc'!A0;bye"),
+        ("a;;=1", "a;;'=1"),
         ("Анна", "Анна"),
         ("", ""),
         (None, ""),
@@ -39,10 +47,29 @@ def test_cells(cell: object, text: str) -> None:
 
 
 def test_what_was_written_is_read_back() -> None:
-    rows = [["a", 'quoted "b"'], ["with\nline", "with,comma"]]
+    rows = [["a", 'quoted "b"'], ["with;semicolon", "with,comma"]]
     text = "".join(write_csv(rows))
     assert text.startswith(BOM)
     assert list(csv.reader(io.StringIO(text[1:], newline=""))) == rows
+
+
+# What is taken for a formula, and all that parts, quotes or hides it.
+tricky = st.text(st.sampled_from("a1=+-@＝;,\"' \t\r\n\v\xa0\u2028\u200b"), max_size=12)
+
+
+@given(st.lists(st.lists(tricky, min_size=1, max_size=4), min_size=1, max_size=3))
+@example([["1", "goodwill;\"=cmd|'/C calc'!A0;thanks", "x"]])
+@example([['a\n=HYPERLINK("http://example.com")'], ["a\t=1"], ['a";"=1']])
+def test_no_cell_is_a_formula_however_the_file_is_read(rows: list[list[str]]) -> None:
+    text = "".join(write_csv(rows)).removeprefix(BOM)
+    assert len(text.splitlines()) == len(rows)
+    for delimiter in ",;\t":
+        for skips in (False, True):
+            reader = csv.reader(
+                io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=skips
+            )
+            cells = [cell.lstrip(' "\xa0\u200b') for row in reader for cell in row]
+            assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "＝"))] == []
 
 
 @pytest.fixture

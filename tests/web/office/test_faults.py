@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from django.test import Client
+from django.test import Client, override_settings
 
 from tests.web.office.desk import HOST, new_user, signed_in
 from tests.web.office.support import demo
@@ -79,6 +79,23 @@ def test_an_expired_form_leads_nowhere_else(before: str) -> None:
     assert answer.status_code == 403
     assert 'href="/admin/"' in answer.content.decode()
     assert not before or before not in answer.content.decode()
+
+
+@pytest.mark.parametrize("is_demo", [True, False])
+def test_what_fails_says_no_more_than_that(
+    is_demo: bool,  # noqa: FBT001  # a case
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> bool:
+        raise RuntimeError("made to fail")
+
+    monkeypatch.setattr("popolni.web.health._is_up_to_date", fail)
+    client = Client(SERVER_NAME=HOST, raise_request_exception=False)
+    with override_settings(DEMO=is_demo):
+        answer = client.get("/readyz")
+    assert answer.status_code == 500
+    assert parts(answer.content.decode()) == ([BANNER] if is_demo else [])
+    assert "see whether what you asked for was done" in answer.content.decode()
 
 
 def test_locked_out() -> None:

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import count
 
 import pytest
 from auditlog.models import LogEntry as AuditEntry
+from django.utils import timezone
 
 from popolni.catalog.operators.models import Branch, ComplianceProfile, Operator
 from popolni.catalog.operators.service import open_branch
@@ -13,8 +15,8 @@ from popolni.catalog.promotions.service import budget_account
 from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run
-from popolni.ledger.model import Transfer
-from popolni.ledger.statements import post
+from popolni.ledger.model import Transfer, Unit
+from popolni.ledger.statements import open_accounts, post
 from popolni.subscribers.documents import Document, set_document
 from popolni.subscribers.models import IdentityDocument, Number, Subscriber
 from popolni.subscribers.service import open_number
@@ -209,6 +211,23 @@ def test_what_a_top_up_would_give(branch: Branch) -> None:
     assert "the operator takes no top-ups through this channel" in answer
 
 
+def test_an_allowance_says_what_it_is_for(branch: Branch) -> None:
+    number, ends = new_number(branch), timezone.now() + timedelta(days=1)
+    for unit, kind, granted in (
+        (Unit.BYTE, Kind.PLAN_BYTES, 2**30),
+        (Unit.MESSAGE, Kind.PLAN_MESSAGES, 300),
+    ):
+        account = kind.account_id(number.pk)
+        run(open_accounts(branch.book, [kind.account(number.pk)]))
+        number.allowances.create(account=account, unit=unit, granted=granted, ends_at=ends)
+    page = client_as("support").get(f"{LIST}{number.pk}/change/").content.decode()
+    lines = re.findall(r'office-bar-text"><span>(.*?)</span><span[^>]*>(.*?)</span>', page)
+    assert sorted(lines) == [
+        ("Internet", "0 bytes of 1\N{NO-BREAK SPACE}GB"),
+        ("Messages", "0 of 300 messages"),
+    ]
+
+
 def test_a_refused_top_up_promises_no_bonus(branch: Branch) -> None:
     number, budget = new_number(branch), new_budget("percent", branch)
     money = transfer_id("budget", 0, str(budget.pk))
@@ -246,10 +265,25 @@ def test_status_changes_by_button(branch: Branch) -> None:
     assert number.status == "blocked"
     press("unblock")
     assert number.status == "active"
-    top_up(number, 1)
-    assert "0.01" in press("close")  # still money there
-    assert number.status == "active"
     assert support.post(f"{LIST}{number.pk}/status/explode/").status_code == 404
+
+
+@pytest.mark.parametrize("role", ["finance", "owner"])
+def test_a_number_is_closed_for_good_by_finance_or_the_owner(branch: Branch, role: str) -> None:
+    number, client, support = new_number(branch), client_as(role), client_as("support")
+    url, page = f"{LIST}{number.pk}/status/close/", f"{LIST}{number.pk}/change/"
+    assert url not in support.get(page).content.decode()
+    assert support.post(url).status_code == 403
+    assert url in client.get(page).content.decode()
+    top_up(number, 1)
+    assert "0.01" in client.post(url, follow=True).content.decode()  # still money there
+    number.refresh_from_db()
+    assert number.status == "active"
+    empty = new_number(branch)
+    client.post(f"{LIST}{empty.pk}/status/close/")
+    empty.refresh_from_db()
+    assert empty.status == "closed"
+    assert "status/close/" not in client.get(f"{LIST}{empty.pk}/change/").content.decode()
 
 
 @pytest.mark.parametrize("role", ["finance", "catalogue"])

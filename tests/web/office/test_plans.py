@@ -72,14 +72,14 @@ TERMS: dict[str, Any] = {
     "valid_from_0": "2026-02-01",
     "valid_from_1": "00:00:00",
     "data_amount_0": "1.5",
-    "data_amount_1": "GiB",
+    "data_amount_1": "GB",
     "voice_amount_0": "300",
     "voice_amount_1": "min",
     "messages_amount_0": "",
     "messages_amount_1": "message",
     "data_price_minor": "1.5",
     "data_block_0": "100",
-    "data_block_1": "KiB",
+    "data_block_1": "KB",
     "voice_price_minor": "",
     "voice_block_0": "",
     "voice_block_1": "min",
@@ -177,7 +177,7 @@ def test_terms_that_can_t_be_are_refused_at_their_field(
 def test_a_version_that_nobody_is_on_is_edited() -> None:
     client, version = browser(), plan(operator("h24"), "h24-plan")
     page = client.get(url_of(version)).content.decode()
-    assert 'value="10"' in page  # GiB
+    assert 'value="10"' in page  # GB
     assert 'value="450.5' in page
     assert sent(client, url_of(version), TERMS | {"price_minor": "500"}) == VERSIONS
     version = PlanVersion.objects.get(plan__code="h24-plan")

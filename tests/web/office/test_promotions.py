@@ -44,7 +44,7 @@ TYPED: dict[str, Any] = {
     "per_number_max": "1",
     "per_number_days": "30",
     "bonus_0": "1",
-    "bonus_1": "GiB",
+    "bonus_1": "GB",
     "money_max_minor": "",
     "valid_days": "30",
     "description_ru": "",
@@ -197,7 +197,7 @@ def test_a_budget_is_opened_and_shows_what_is_left() -> None:
     link = f"{reverse('admin:popolni_adjustment_add')}?kind=budget_funding&amp;budget={budget.pk}"
     for page in (client.get(f"{BUDGETS}?q=h24-row"), client.get(url_of(budget))):
         text = page.content.decode()
-        for shown in (amount(9 * GIB, Unit.BYTE), amount(10 * GIB, Unit.BYTE), "90 % left"):
+        for shown in (amount(9 * GIB, Unit.BYTE), amount(10 * GIB, Unit.BYTE), "90% left"):
             assert shown in text
     assert link in client.get(f"{BUDGETS}?q=h24-row").content.decode()
     fund_button = reverse("admin:popolni_promotionbudget_fund_it", args=(budget.pk,))
@@ -236,7 +236,7 @@ def test_who_may_only_look_sees_words_and_no_buttons() -> None:
     budget = open_budget(row, branch(of, "h24", 24_250))
     client = browser("view_promotion", "view_promotionbudget")
     page = client.get(url_of(row)).content.decode()
-    assert "10 % of the sum" in page
+    assert "10% of the sum" in page
     assert "till" in page
     assert money(0) in page
     listed = client.get(f"{BUDGETS}?q=h24-row").content.decode()

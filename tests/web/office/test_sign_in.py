@@ -1,16 +1,21 @@
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.conf import settings
-from django.test import Client, override_settings
+from django.db.models import Max, Sum
+from django.test import Client, RequestFactory, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 from django_otp.oath import totp
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from popolni.agents.staff import User
+from popolni.web.office.guessing import FROM_ANYWHERE, source
 from tests.web.office.desk import HOST, new_user, signed_in
 
 pytestmark = pytest.mark.usefixtures("database_url")
@@ -304,6 +309,59 @@ def test_five_wrong_passwords_lock_the_login() -> None:
     assert password(browser(), user).status_code == 429  # from a new session
     assert "_auth_user_id" not in client.session
     assert password(browser(), other).status_code == 302  # nobody else
+
+
+def test_a_line_s_ipv6_addresses_are_one() -> None:
+    user = new_user("finance", RIGHT)
+
+    def from_address(address: str, typed: str = WRONG) -> int:
+        client = Client(SERVER_NAME=HOST, REMOTE_ADDR=address)
+        return int(password(client, user, typed).status_code)
+
+    assert [from_address(f"2001:db8:1:2::{n}") for n in range(5)] == [200] * 4 + [429]
+    assert from_address("2001:db8:1:2:ffff::9", RIGHT) == 429
+    assert from_address("2001:db8:1:3::9", RIGHT) == 302
+    assert [from_address(f"::ffff:192.0.2.{n}") for n in (1, 1, 1, 1, 2)] == [200] * 5
+    assert from_address("192.0.2.1") == 429
+
+
+@pytest.mark.parametrize(
+    ("address", "seen_as"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("", None),
+        ("unix:", None),
+    ],
+)
+def test_where_a_guess_comes_from(address: str, seen_as: str | None) -> None:
+    assert source(RequestFactory(REMOTE_ADDR=address).get("/")) == seen_as
+
+
+def elsewhere(number: int) -> Client:
+    """A browser at an address that was never seen before."""
+    return Client(SERVER_NAME=HOST, REMOTE_ADDR=f"198.51.100.{number}")
+
+
+def test_guessing_from_everywhere_is_slowed_down_and_locks_nobody_out() -> None:
+    user, other = new_user("finance", RIGHT), new_user("finance", RIGHT)
+    at_home = Client(SERVER_NAME=HOST, REMOTE_ADDR="203.0.113.5")
+    assert password(at_home, user).status_code == 302
+    guesses = [password(elsewhere(n), user, WRONG).status_code for n in range(FROM_ANYWHERE)]
+    assert guesses == [200] * (FROM_ANYWHERE - 1) + [429]
+    assert password(elsewhere(99), user).status_code == 429  # the right one
+    assert password(elsewhere(99), other).status_code == 302
+    at_home = Client(SERVER_NAME=HOST, REMOTE_ADDR="203.0.113.5")
+    assert password(at_home, user).status_code == 302
+
+    attempts = AccessAttempt.objects.filter(username=user.username)
+    before = attempts.aggregate(last=Max("attempt_time"), all=Sum("failures_since_start"))
+    for number in range(20):
+        password(elsewhere(number), user, WRONG)  # goes on trying
+    assert attempts.aggregate(last=Max("attempt_time"), all=Sum("failures_since_start")) == before
+    attempts.update(attempt_time=timezone.now() - timedelta(minutes=16))
+    assert password(elsewhere(99), user).status_code == 302
 
 
 def test_a_right_password_forgets_the_wrong_ones() -> None:

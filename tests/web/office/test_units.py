@@ -15,18 +15,18 @@ from popolni.web.office.units import (
 @pytest.mark.parametrize(
     ("units", "number", "unit", "amount"),
     [
-        (BYTES, "1", "GiB", 1_073_741_824),
-        (BYTES, "1.5", "GiB", 1_610_612_736),
-        (BYTES, "0.1", "KiB", None),  # 102.4 bytes
-        (BYTES, "0.5", "KiB", 512),
+        (BYTES, "1", "GB", 1_073_741_824),
+        (BYTES, "1.5", "GB", 1_610_612_736),
+        (BYTES, "0.1", "KB", None),  # 102.4 bytes
+        (BYTES, "0.5", "KB", 512),
         (BYTES, "1", "byte", 1),
         (BYTES, "0.5", "byte", None),
-        (BYTES, "8589934591", "GiB", 9_223_372_035_781_033_984),
-        (BYTES, "8589934592", "GiB", None),  # one more than the ledger counts
-        (BYTES, "0", "GiB", None),
-        (BYTES, "-1", "GiB", None),
+        (BYTES, "8589934591", "GB", 9_223_372_035_781_033_984),
+        (BYTES, "8589934592", "GB", None),  # one more than the ledger counts
+        (BYTES, "0", "GB", None),
+        (BYTES, "-1", "GB", None),
         (BYTES, "1", "TiB", None),
-        (BYTES, "NaN", "GiB", None),
+        (BYTES, "NaN", "GB", None),
         (SECONDS, "0.1", "min", 6),
         (SECONDS, "0.01", "min", None),
     ],
@@ -42,7 +42,7 @@ def test_amounts_are_exact(
         assert field.clean([number, unit]) == amount
 
 
-@pytest.mark.parametrize("typed", [["", "GiB"], ["  ", "GiB"], [None, None], []])
+@pytest.mark.parametrize("typed", [["", "GB"], ["  ", "GB"], [None, None], []])
 def test_nothing_typed_is_nothing(typed: list[str]) -> None:
     assert AmountField(BYTES, required=False).clean(typed) is None
     with pytest.raises(ValidationError):
@@ -52,10 +52,10 @@ def test_nothing_typed_is_nothing(typed: list[str]) -> None:
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [
-        (2**30, [1, "GiB"]),
-        (3 * 2**29, [1_536, "MiB"]),
+        (2**30, [1, "GB"]),
+        (3 * 2**29, [1_536, "MB"]),
         (1_025, [1_025, "byte"]),
-        (None, [None, "GiB"]),
+        (None, [None, "GB"]),
     ],
 )
 def test_amounts_are_shown_in_the_largest_unit_that_fits(
@@ -74,7 +74,7 @@ def test_amounts_are_shown_in_the_largest_unit_that_fits(
         ("0.5", "percent", None),
         ("50.50", "money", Bonus("money", 5_050)),
         ("0.001", "money", None),
-        ("1", "GiB", Bonus("bytes", 2**30)),
+        ("1", "GB", Bonus("bytes", 2**30)),
         ("30", "min", Bonus("seconds", 1_800)),
         ("100", "message", Bonus("messages", 100)),
     ],

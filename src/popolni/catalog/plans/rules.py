@@ -1,4 +1,4 @@
-"""A plan's terms, and what follows from them; pure."""
+"""A plan's terms, and what follows from them; pure but for the language of what is said."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from popolni.catalog.labels import UNITS
 from popolni.core.errors import UserError
 from popolni.ledger.model import AMOUNT_MAX, Unit
 
@@ -28,6 +32,13 @@ class WhenShort(StrEnum):
 
     STOP = "stop"
     LIMIT = "limit"
+
+
+_PERIODS = {
+    PeriodUnit.DAY: gettext_lazy("a period is 1 to %(max)d days long, not %(count)d"),
+    PeriodUnit.MONTH: gettext_lazy("a period is 1 to %(max)d months long, not %(count)d"),
+}
+_UNIT_NAMES = dict(UNITS)
 
 
 class Rate(NamedTuple):
@@ -81,55 +92,68 @@ def _fault_of_texts(terms: PlanTerms) -> str | None:
     names = (terms.name_ru, terms.name_en, terms.name_zh)
     for name in names:
         if not name.strip() or len(name) > NAME_MAX:
-            return f"a plan has a name of 1 to {NAME_MAX} characters in each language, not {name!r}"
+            return _(
+                "a plan has a name of 1 to %(max)d characters in each language, not %(name)s"
+            ) % {"max": NAME_MAX, "name": repr(name)}
     descriptions = (terms.description_ru, terms.description_en, terms.description_zh)
     if any("\0" in text for text in (*names, *descriptions)):
-        return "a plan's texts hold no zero characters"
+        return _("a plan's texts hold no zero characters")
     return None
 
 
 def _fault_of_period(terms: PlanTerms) -> str | None:
     if terms.price_minor < 0:
-        return f"a plan's price is 0 or more kopecks, not {terms.price_minor}"
+        return _("a plan's price is 0 or more kopecks, not %(price)d") % {
+            "price": terms.price_minor
+        }
     if terms.price_minor > AMOUNT_MAX:
-        return f"a plan's price is at most {AMOUNT_MAX} kopecks, not {terms.price_minor}"
+        return _("a plan's price is at most %(max)d kopecks, not %(price)d") % {
+            "max": AMOUNT_MAX,
+            "price": terms.price_minor,
+        }
     if not 1 <= terms.period_count <= COUNT_MAX:
-        return f"a period is 1 to {COUNT_MAX} {terms.period_unit}s long, not {terms.period_count}"
+        return _PERIODS[terms.period_unit] % {"max": COUNT_MAX, "count": terms.period_count}
     if any(moment and moment.tzinfo is None for moment in (terms.valid_from, terms.valid_to)):
-        return "a plan is valid from and to a moment: give the time zone too"
+        return _("a plan is valid from and to a moment: give the time zone too")
     if terms.valid_to and terms.valid_to <= terms.valid_from:
-        return (
-            f"a plan's end ({terms.valid_to:%Y-%m-%d %H:%M}) is later than"
-            f" its beginning ({terms.valid_from:%Y-%m-%d %H:%M})"
-        )
+        return _("a plan's end (%(end)s) is later than its beginning (%(beginning)s)") % {
+            "end": f"{terms.valid_to:%Y-%m-%d %H:%M}",
+            "beginning": f"{terms.valid_from:%Y-%m-%d %H:%M}",
+        }
     return None
 
 
 def _fault_of_units(terms: PlanTerms) -> str | None:
     if Unit.MONEY in terms.allowances or Unit.MONEY in terms.rates:
-        return "a plan includes and charges bytes, seconds and messages, not money"
+        return _("a plan includes and charges bytes, seconds and messages, not money")
     for unit, amount in terms.allowances.items():
         if amount < 1:
-            return f"an allowance of {unit.name.lower()}s is 1 or more, not {amount}: leave it out"
+            return _("an allowance (%(unit)s) is 1 or more, not %(amount)d: leave it out") % {
+                "unit": _UNIT_NAMES[unit],
+                "amount": amount,
+            }
         if amount > AMOUNT_MAX:
-            return f"an allowance of {unit.name.lower()}s is at most {AMOUNT_MAX}, not {amount}"
+            return _("an allowance (%(unit)s) is at most %(max)d, not %(amount)d") % {
+                "unit": _UNIT_NAMES[unit],
+                "max": AMOUNT_MAX,
+                "amount": amount,
+            }
     for unit, rate in terms.rates.items():
         if not (1 <= rate.block <= AMOUNT_MAX and 0 <= rate.price_minor <= AMOUNT_MAX):
-            return (
-                f"a rate of {unit.name.lower()}s has a block of 1 to {AMOUNT_MAX},"
-                f" and a price of 0 to {AMOUNT_MAX} kopecks"
-            )
+            return _(
+                "a rate (%(unit)s) has a block of 1 to %(max)d, and a price of 0 to %(max)d kopecks"
+            ) % {"unit": _UNIT_NAMES[unit], "max": AMOUNT_MAX}
     return None
 
 
 def _fault_when_short(terms: PlanTerms) -> str | None:
     if terms.when_short is WhenShort.STOP and terms.limited_kbit_per_s is not None:
-        return "a plan without money stops or is limited: only a limited one has a speed"
+        return _("a plan without money stops or is limited: only a limited one has a speed")
     if (
         terms.when_short is WhenShort.LIMIT
         and not 1 <= (terms.limited_kbit_per_s or 0) <= SPEED_MAX
     ):
-        return "a plan that is limited without money says how far: 1 kbit/s or more"
+        return _("a plan that is limited without money says how far: 1 kbit/s or more")
     return None
 
 

@@ -76,9 +76,15 @@ def create_plan(operator: Operator, *, code: str, kind: str, terms: PlanTerms) -
     """A new plan with its first version. Raises UserError if the code is taken or a term wrong."""
     check_terms(terms)
     if not re.fullmatch(r"[-\w]{1,50}", code, re.ASCII):
-        raise UserError(f"a plan's code is 1 to 50 letters, digits, hyphens and _, not {code!r}")
+        raise UserError(
+            _("a plan's code is 1 to 50 letters, digits, hyphens and _, not %(code)s")
+            % {"code": repr(code)}
+        )
     if kind not in Plan.Kind:
-        raise UserError(f"a plan is one of {', '.join(Plan.Kind.values)}, not {kind!r}")
+        raise UserError(
+            _("a plan is one of %(kinds)s, not %(kind)s")
+            % {"kinds": ", ".join(Plan.Kind.values), "kind": repr(kind)}
+        )
     plan, is_new = Plan.objects.get_or_create(
         code=code, defaults={"operator": operator, "kind": kind}
     )

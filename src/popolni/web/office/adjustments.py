@@ -313,6 +313,9 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
         """The page, with the buttons for who may press them."""
         row = self.get_object(request, object_id)
         shown = {"show_history": False, **(extra_context or {})}
+        if row is not None:
+            name = _("Adjustment %(n)s") % {"n": row.pk}  # its own name is in no language
+            shown |= {"adjustment": row, "original": name, "crumb": name, "subtitle": name}
         if row is not None and row.status == Status.WAITING:
             shown["may_decide"] = request.user.has_perm(DECIDE)
             shown["is_own"] = row.asked_by_id == request.user.pk

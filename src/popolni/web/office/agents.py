@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from popolni.agents.models import Agent, Commission, Contract, Credential, Outlet
 from popolni.agents.service import check_networks
-from popolni.catalog.formats import right
+from popolni.catalog.formats import listed, percent, right
 from popolni.core.errors import UserError
 from popolni.web.office import credential_pages, floats
 from popolni.web.office.base import ReadOnly
@@ -81,11 +81,11 @@ class Contracts(ReadOnly, RoomInline):
     def commissions_shown(self, row: Contract) -> str:
         """By channel."""
         rows = sorted(row.commissions.all(), key=lambda one: one.pk)
-        return ", ".join(_commission(one) for one in rows) or "–"
+        return listed(map(_commission, rows)) or "–"
 
 
 def _commission(row: Commission) -> str:
-    return f"{row.get_channel_display()} {row.basis_points / 100:g} %"
+    return f"{row.get_channel_display()} {percent(row.basis_points / 100)}"
 
 
 class Outlets(ReadOnly, RoomInline):

@@ -16,6 +16,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 
 from popolni.agents.staff import User
 from popolni.audit import RULES
+from popolni.catalog.formats import listed
 from popolni.web.office.badges import badge, moment
 from popolni.web.office.base import OfficeAdmin, ReadOnly
 from popolni.web.office.changes import field_name, in_words
@@ -130,8 +131,8 @@ class AuditAdmin(ReadOnly, OfficeAdmin):
             return None
         model = entry.content_type.model_class()
         names = [field_name(model, name) for name in entry.changes_dict]
-        more = ", …" if len(names) > FIELDS_MAX else ""
-        return ", ".join(sorted(names)[:FIELDS_MAX]) + more or None
+        more = ["…"] if len(names) > FIELDS_MAX else []
+        return listed([*sorted(names)[:FIELDS_MAX], *more]) or None
 
     @admin.display(description=_("address"), empty_value="–")
     def address(self, entry: LogEntry) -> Any:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import BooleanRadioFilter, RelatedDropdownFilter
 
-from popolni.catalog.formats import amount, right
+from popolni.catalog.formats import amount, percent, right
 from popolni.catalog.promotions.models import PromotionBudget
 from popolni.catalog.promotions.service import budget_account, budget_kind, open_budget
 from popolni.ledger.client import run
@@ -110,10 +110,10 @@ class BudgetAdmin(RoomAdmin):
         """Drawn."""
         account = account_of(row)
         left, funded = (available(account), account.credits_posted) if account else (0, 0)
-        percent = round(100 * left / funded) if funded else 0
-        return bar(left, funded, _("%(percent)s %% left") % {"percent": percent})
+        share = percent(round(100 * left / funded) if funded else 0)
+        return bar(left, funded, share, _("%(share)s left") % {"share": share})
 
-    @display(description=gettext_lazy("of"))
+    @display(description=gettext_lazy("funded"))
     def funded(self, row: PromotionBudget) -> str:
         """What was put in."""
         return funded_text(row)

@@ -134,7 +134,7 @@ class BranchAdmin(NamedAdmin):
         ),
     )
 
-    @display(description=gettext_lazy("a second person from"), ordering="approval_from_minor")
+    @display(description=gettext_lazy("a second approval from"), ordering="approval_from_minor")
     def approval(self, row: Branch) -> str:
         """The sum."""
         return right(money(row.approval_from_minor, row.currency))

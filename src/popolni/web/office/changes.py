@@ -15,7 +15,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from popolni.audit import HIDDEN
-from popolni.catalog.formats import plain_money
+from popolni.catalog.formats import listed, plain_money
 from popolni.web.office.fields import MINOR
 
 NOTHING = "–"
@@ -46,7 +46,7 @@ def field_name(model: type[models.Model] | None, name: str) -> str:
 def _row(model: type[models.Model] | None, name: str, change: Any) -> Row:
     title = str(capfirst(field_name(model, name)))
     if isinstance(change, dict):  # of many rows, those that came or went
-        names = ", ".join(map(str, change.get("objects", [])))
+        names = listed(change.get("objects", []))
         added = change.get("operation") == "add"
         return Row(title, NOTHING if added else names, names if added else NOTHING)
     field = _field(model, name)
@@ -105,7 +105,7 @@ def _related(field: Any, value: str) -> str:
 def _list(field: Any, value: str) -> str:
     names = _choices(field.base_field)
     parts = ast.literal_eval(value)
-    return ", ".join(str(names.get(str(part), part)) for part in parts) or NOTHING
+    return listed(names.get(str(part), part) for part in parts) or NOTHING
 
 
 def _integer(field: Any, value: str) -> str:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from popolni.agents.models import Contract
 from popolni.agents.service import float_left
-from popolni.catalog.formats import amount, money
+from popolni.catalog.formats import SYMBOLS, amount, money, percent
 from popolni.catalog.labels import CHANNELS
 from popolni.catalog.operators.models import Branch
 from popolni.catalog.promotions.models import PromotionBudget
@@ -87,9 +87,17 @@ def _top_ups(request: HttpRequest) -> dict[str, Any]:
         "average": money(total // count, currency) if count else "–",
         "span_days": days,
         "spans": [(span, _span_name(span)) for span in SPANS_DAYS],
+        "chart_title": _chart_title(days, currency),
         "currency": currency,
         "currencies": currencies if len(currencies) > 1 else [],
     }
+
+
+def _chart_title(days: int, currency: str) -> str:
+    symbol = {"currency": SYMBOLS.get(currency, currency)}
+    if days == 1:
+        return _("Top-ups by hour and channel, %(currency)s") % symbol
+    return _("Top-ups by day and channel, %(currency)s") % symbol
 
 
 def _span(request: HttpRequest) -> int:
@@ -200,6 +208,7 @@ def _floats() -> dict[str, Any]:
                 "left": money(left, contract.branch.currency),
                 "mark": money(contract.float_low_minor, contract.branch.currency),
                 "per_cent": max(0, round(share * 100)),
+                "share": percent(max(0, round(share * 100))),
                 "url": reverse("admin:popolni_agent_change", args=(contract.agent_id,)),
             }
             for share, left, contract in low[:LOW_MAX]
@@ -221,12 +230,14 @@ def _budgets() -> list[dict[str, Any]]:
     for budget, kind, key in zip(budgets, kinds, wanted, strict=True):
         account = accounts.get(key)
         left, funded = (available(account), account.credits_posted) if account else (0, 0)
+        share = round(100 * left / funded) if funded else 0
         rows.append(
             {
                 "budget": budget,
                 "left": amount(left, kind.value.unit, budget.branch.currency),
                 "funded": amount(funded, kind.value.unit, budget.branch.currency),
-                "per_cent": round(100 * left / funded) if funded else 0,
+                "per_cent": share,
+                "share": percent(share),
                 "url": reverse("admin:popolni_promotion_change", args=(budget.promotion_id,)),
             }
         )

@@ -33,8 +33,8 @@ CODES = {
     Code.PLAN_CHARGE: _("plan's price"),
     Code.ALLOWANCE_GRANT: _("plan's allowance"),
     Code.ALLOWANCE_EXPIRY: _("expired allowance"),
-    Code.USAGE: _("use"),
-    Code.USAGE_CHARGE: _("use beyond the allowance"),
+    Code.USAGE: _("usage"),
+    Code.USAGE_CHARGE: _("usage beyond the allowance"),
     Code.BONUS: _("bonus"),
 }
 PLACES = {
@@ -48,11 +48,11 @@ PLACES = {
     Kind.MEMO_REFUSED: _("refused top-ups"),
     Kind.MEMO_CONTRA: _("memoranda"),
     Kind.SUBSCRIBER_MONEY: _("money"),
-    Kind.PLAN_BYTES: _("plan's bytes"),
-    Kind.PLAN_SECONDS: _("plan's seconds"),
+    Kind.PLAN_BYTES: _("plan's internet"),
+    Kind.PLAN_SECONDS: _("plan's calls"),
     Kind.PLAN_MESSAGES: _("plan's messages"),
-    Kind.BONUS_BYTES: _("bonus bytes"),
-    Kind.BONUS_SECONDS: _("bonus seconds"),
+    Kind.BONUS_BYTES: _("bonus internet"),
+    Kind.BONUS_SECONDS: _("bonus calls"),
     Kind.BONUS_MESSAGES: _("bonus messages"),
 }
 _ISSUED = (Kind.ISSUED_BYTES, Kind.ISSUED_SECONDS, Kind.ISSUED_MESSAGES)

@@ -18,19 +18,20 @@ from django.utils.translation import gettext_lazy as _
 
 ROWS_MAX = 100_000
 ROWS_AT_ONCE = 1_000
-STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # and wide
-# Where a semicolon parts the cells, as in Russia, one may begin in the middle of ours.
-INNER_FORMULA = re.compile(r"(;\s*)(?=[=+\-@＝＋－＠])")
+# Lines and tabulators part rows and cells, whatever stands around them: none stays in a cell.
+PARTS = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
+# A formula may hide behind quotes and what is not seen; its signs may be wide ones. And where a
+# semicolon parts the cells, as in Russia, one may begin in the middle of ours.
+FORMULA = re.compile(r"(^|;)(?=[\s\"\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠])")
 BOM = "\ufeff"  # or a spreadsheet takes the letters for its own country's
 
 
 def safe_cell(value: object) -> str:
-    """A cell's text; what a spreadsheet would take for a formula begins with an apostrophe."""
+    """A cell's text, in one line; what would be taken for a formula begins with an apostrophe."""
     text = "" if value is None else str(value)
     if isinstance(value, int | float):
         return text
-    text = f"'{text}" if text.lstrip(" \xa0").startswith(STARTS_A_FORMULA) else text
-    return INNER_FORMULA.sub(r"\1'", text)
+    return FORMULA.sub(r"\1'", PARTS.sub(" ", text))
 
 
 class _Echo:

@@ -5,8 +5,10 @@ Whoever is signed in keeps the menu, and all are shown a way on.
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -66,6 +68,12 @@ def locked_out(request: HttpRequest, _response: Any, _credentials: Any) -> HttpR
         button=_("Back to the sign-in page"),
         way=reverse("admin:login"),
     )
+
+
+def failed(_request: HttpRequest) -> HttpResponse:
+    """Django's handler500. Needs no database, language or session: any of them may be the fault."""
+    page = render_to_string("500.html", {"is_demo": settings.DEMO})
+    return HttpResponse(page, status=500)
 
 
 def _page(request: HttpRequest, status: int, **shown: Any) -> HttpResponse:

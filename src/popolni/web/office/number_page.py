@@ -7,11 +7,10 @@ from django import forms
 from django.http import Http404, HttpRequest
 from django.urls import reverse
 from django.utils.timezone import now
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from popolni.catalog.formats import amount, money
+from popolni.catalog.formats import amount, money, plain_number
 from popolni.catalog.labels import CHANNELS, METHODS
 from popolni.catalog.operators.rules import Identity
 from popolni.core.channel import Channel
@@ -19,6 +18,7 @@ from popolni.core.method import Method
 from popolni.ledger.balances import read_left
 from popolni.ledger.chart import Kind
 from popolni.ledger.client import run
+from popolni.ledger.model import Unit
 from popolni.ledger.statements import SEQ_END, read_log_of_accounts
 from popolni.subscribers.documents import masked
 from popolni.subscribers.models import Allowance, Number, Subscription
@@ -28,6 +28,13 @@ from popolni.web.office.entries import lines
 from popolni.web.office.fields import MoneyField, key_of
 
 TIMELINE = 25
+ALLOWANCES = {
+    Unit.BYTE: gettext_lazy("Internet"),
+    Unit.SECOND: gettext_lazy("Calls"),
+    Unit.MESSAGE: gettext_lazy("Messages"),
+}
+"""What an allowance is for."""
+
 IDENTITIES = [
     ("", gettext_lazy("none")),
     (Identity.DOCUMENT.value, gettext_lazy("an identity document")),
@@ -77,6 +84,7 @@ def context(request: HttpRequest, row: Number) -> dict[str, Any]:
         "number": row,
         "document": _document(row) if user.has_perm("popolni.view_subscriber") else None,
         "may_change": user.has_perm("popolni.change_number"),
+        "may_close": user.has_perm("popolni.close_number"),
         "may_correct": user.has_perm("popolni.ask_balance"),
         "may_read_document": user.has_perm("popolni.view_identitydocument"),
         "may_see_subscriber": user.has_perm("popolni.view_subscriber"),
@@ -103,15 +111,7 @@ def _holdings(row: Number) -> dict[str, Any]:
     )
     moment = now()
     shown = [
-        {
-            "left": amount(left.get((book, allowance.account), 0), allowance.unit),
-            "granted": amount(allowance.granted, allowance.unit),
-            "per_cent": round(
-                100 * left.get((book, allowance.account), 0) / max(1, allowance.granted)
-            ),
-            "ends_at": allowance.ends_at,
-            "source": allowance.promotion or _("plan"),
-        }
+        _allowance(allowance, left.get((book, allowance.account), 0))
         for allowance in sorted(allowances, key=lambda allowance: allowance.ends_at)
         if allowance.ends_at > moment
     ]
@@ -121,6 +121,21 @@ def _holdings(row: Number) -> dict[str, Any]:
         "allowances": shown,
         "subscription": subscription,
         "price": money(price, row.branch.currency),
+    }
+
+
+def _allowance(row: Allowance, left: int) -> dict[str, Any]:
+    """A line of the page: for what, what is left of how much, until when."""
+    unit = Unit(row.unit)
+    # "300 of 300 messages"; bytes and seconds may be left in another unit than they were given.
+    text = plain_number(left) if unit == Unit.MESSAGE else amount(left, unit)
+    return {
+        "name": ALLOWANCES[unit],
+        "source": row.promotion,
+        "left": text,
+        "granted": amount(row.granted, unit),
+        "per_cent": round(100 * left / max(1, row.granted)),
+        "ends_at": row.ends_at,
     }
 
 

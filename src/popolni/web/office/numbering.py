@@ -10,7 +10,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from popolni.catalog.formats import right
+from popolni.catalog.formats import listed, right
 from popolni.catalog.numbering.models import (
     Carrier,
     NumberingImport,
@@ -132,7 +132,7 @@ class ImportAdmin(ReadOnly, RoomAdmin):
     @display(description=gettext_lazy("files"))
     def file_names(self, row: NumberingImport) -> str:
         """Their names."""
-        return ", ".join(str(file.get("name", "")) for file in _dictionaries(row.files))
+        return listed(file.get("name", "") for file in _dictionaries(row.files))
 
     @display(description=gettext_lazy("files"))
     def files_shown(self, row: NumberingImport) -> str:

@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 STATUS_COLOURS = {"active": "success", "blocked": "warning", "closed": "danger"}
 FOUND_MAX = 200
-CHANGES = {"block": service.block, "unblock": service.unblock, "close": service.close}
+CHANGES = {
+    "block": ("popolni.change_number", service.block),
+    "unblock": ("popolni.change_number", service.unblock),
+    "close": ("popolni.close_number", service.close),
+}
+"""Who may do it, and what does it."""
 
 
 def register(office: "Office") -> None:
@@ -121,13 +126,14 @@ class NumberAdmin(OfficeAdmin):
 
     def change_status(self, request: HttpRequest, number: int, change: str) -> HttpResponse:
         """Blocks, unblocks or closes, when asked by POST."""
-        require(request, "popolni.change_number")
         if change not in CHANGES:
             raise Http404
+        permission, act = CHANGES[change]
+        require(request, permission)
         row = number_page.find(number)
         if request.method == "POST":
             try:
-                CHANGES[change](row)
+                act(row)
             except (UserError, LedgerError) as error:
                 messages.error(request, str(error))
             else:

@@ -19,7 +19,7 @@ from unfold.decorators import action
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
 
-from popolni.catalog.formats import plain_money
+from popolni.catalog.formats import listed, plain_money
 from popolni.core.errors import UserError
 from popolni.web.office.base import Inline, OfficeAdmin
 from popolni.web.office.fields import MINOR
@@ -164,7 +164,7 @@ def choices_field(field: Any) -> ChoicesField:
 def chosen(values: Iterable[str], choices: Iterable[tuple[str, Any]]) -> str:
     """The labels of what is chosen: `counter, web`."""
     labels = dict(choices)
-    return ", ".join(str(labels.get(value, value)) for value in values)
+    return listed(labels.get(value, value) for value in values)
 
 
 def check_order(form: Any, low: str, high: str, message: str) -> None:
@@ -200,18 +200,20 @@ def swatch(colour: str, text: str) -> SafeString:
     )
 
 
-def bar(part: int, whole: int, title: str) -> SafeString:
-    """How much of a whole is left, drawn; below a tenth it is red."""
-    percent = max(0, min(100, round(100 * part / whole))) if whole > 0 else 0
-    colour = "text-red-500" if percent < 10 else "text-primary-600 dark:text-primary-500"
+def bar(part: int, whole: int, figure: str, title: str) -> SafeString:
+    """How much of a whole is left, drawn and in figures; below a tenth it is red."""
+    width = max(0, min(100, round(100 * part / whole))) if whole > 0 else 0
+    colour = "text-red-500" if width < 10 else "text-primary-600 dark:text-primary-500"
     return format_html(
+        '<span class="inline-flex gap-2 items-center whitespace-nowrap">'
         '<svg width="96" height="6" viewBox="0 0 100 6" preserveAspectRatio="none" role="img"'
         ' aria-label="{}" class="{}"><title>{}</title>'
         '<rect width="100" height="6" rx="3" class="text-base-200 dark:text-base-700"'
         ' fill="currentColor"></rect>'
-        '<rect width="{}" height="6" rx="3" fill="currentColor"></rect></svg>',
+        '<rect width="{}" height="6" rx="3" fill="currentColor"></rect></svg>{}</span>',
         title,
         colour,
         title,
-        percent,
+        width,
+        figure,
     )

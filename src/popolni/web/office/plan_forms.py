@@ -63,13 +63,15 @@ TERMS_FIELDSETS = (
 class TermsForm(forms.Form):
     """The terms of a version. `terms()`, once valid, is what the service takes."""
 
-    data_amount = AmountField(BYTES, label=gettext_lazy("Data"), required=False)
-    voice_amount = AmountField(SECONDS, label=gettext_lazy("Voice"), required=False)
+    data_amount = AmountField(BYTES, label=gettext_lazy("Internet"), required=False)
+    voice_amount = AmountField(SECONDS, label=gettext_lazy("Calls"), required=False)
     messages_amount = AmountField(MESSAGES, label=gettext_lazy("Messages"), required=False)
-    data_price_minor = MoneyField(label=gettext_lazy("Data: price"), required=False, min_value=0)
-    data_block = AmountField(BYTES, label=gettext_lazy("Data: charged by"), required=False)
-    voice_price_minor = MoneyField(label=gettext_lazy("Voice: price"), required=False, min_value=0)
-    voice_block = AmountField(SECONDS, label=gettext_lazy("Voice: charged by"), required=False)
+    data_price_minor = MoneyField(
+        label=gettext_lazy("Internet: price"), required=False, min_value=0
+    )
+    data_block = AmountField(BYTES, label=gettext_lazy("Internet: charged by"), required=False)
+    voice_price_minor = MoneyField(label=gettext_lazy("Calls: price"), required=False, min_value=0)
+    voice_block = AmountField(SECONDS, label=gettext_lazy("Calls: charged by"), required=False)
     messages_price_minor = MoneyField(
         label=gettext_lazy("Messages: price"), required=False, min_value=0
     )

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from popolni.catalog.formats import amount, money, right
+from popolni.catalog.formats import amount, listed, money, right
 from popolni.catalog.plans.models import Plan, PlanVersion
 from popolni.catalog.plans.service import (
     create_plan,
@@ -228,7 +228,7 @@ class VersionAdmin(NamedAdmin):
         if row.valid_from > moment:
             return badge(_("later"), "info")
         if row.valid_to is not None and row.valid_to <= moment:
-            return badge(_("ended"))
+            return badge(_("no longer sold"))
         return badge(_("current"), "success")
 
     @display(description=gettext_lazy("in use"), boolean=True)
@@ -265,13 +265,13 @@ class VersionAdmin(NamedAdmin):
 
     @display(description=gettext_lazy("allowances"))
     def allowances_shown(self, row: PlanVersion) -> str:
-        """`10 GiB, 300 min`."""
+        """`10 GB, 300 min`."""
         allowances = row.allowances.order_by("unit")
-        return ", ".join(amount(one.amount, one.unit) for one in allowances) or "–"
+        return listed(amount(one.amount, one.unit) for one in allowances) or "–"
 
     @display(description=gettext_lazy("rates"))
     def rates_shown(self, row: PlanVersion) -> str:
-        """`0.50 ₽ for each 1 MiB`, a line for each unit."""
+        """`0.50 ₽ for each 1 MB`, a line for each unit."""
         lines = (
             _("%(price)s for each begun %(block)s")
             % {"price": money(one.price_minor), "block": amount(one.block, Unit(one.unit))}

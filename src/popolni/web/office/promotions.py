@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import BooleanRadioFilter, RelatedDropdownFilter
 
-from popolni.catalog.formats import amount, money
+from popolni.catalog.formats import amount, beside, money, percent
 from popolni.catalog.labels import CHANNELS
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
 from popolni.catalog.promotions.service import budget_kind
@@ -47,16 +47,16 @@ def register(office: "Office") -> None:
 
 
 def bonus_text(promotion: Promotion) -> str:
-    """`10 % of the sum`, `1 GiB, 30 days`."""
+    """`10% of the sum`, `1 GB, 30 days`."""
     if promotion.gives == Promotion.Gives.PERCENT:
-        text = _("%(n)s %% of the sum") % {"n": promotion.value}
-        if promotion.money_max_minor is not None:
-            text += ", " + _("at most %(sum)s") % {"sum": money(promotion.money_max_minor)}
-        return text
+        text = _("%(share)s of the sum") % {"share": percent(promotion.value)}
+        if promotion.money_max_minor is None:
+            return text
+        return beside(text, _("at most %(most)s") % {"most": money(promotion.money_max_minor)})
     text = amount(promotion.value, budget_kind(promotion).value.unit)
-    if promotion.valid_days is not None:
-        text += ", " + _("valid %(n)s days") % {"n": promotion.valid_days}
-    return text
+    if promotion.valid_days is None:
+        return text
+    return beside(text, _("valid %(n)s days") % {"n": promotion.valid_days})
 
 
 class PromotionForm(AnyModelForm):
@@ -135,7 +135,7 @@ class Budgets(ReadOnly, RoomInline):
         """What can still be given."""
         return left_text(row)
 
-    @display(description=gettext_lazy("of"))
+    @display(description=gettext_lazy("funded"))
     def funded(self, row: PromotionBudget) -> str:
         """What was put in."""
         return funded_text(row)

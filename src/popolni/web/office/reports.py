@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from django.utils import formats
 from django.utils.translation import gettext_lazy as _
 
+from popolni.catalog.formats import listed
+
 NAMES = {
     "name": _("file"),
     "bytes": _("bytes"),
@@ -73,5 +75,5 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return formats.number_format(value, use_l10n=True, force_grouping=True)
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return listed(value)
     return str(value)

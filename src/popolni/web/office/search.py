@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from unfold.dataclasses import SearchResult
 
 from popolni.agents.models import Agent
+from popolni.catalog.formats import beside
 from popolni.core.channel import Channel
 from popolni.core.identifiers import transfer_id
 from popolni.ledger import statements
@@ -79,8 +80,8 @@ def _numbers(text: str, *, sees_names: bool) -> Iterator[SearchResult]:
         rows = Number.objects.filter(pk__gte=first, pk__lte=last).select_related("subscriber")
         for number in rows.order_by("pk")[:ROWS_MAX]:
             url = reverse("admin:popolni_number_change", args=(number.pk,))
-            holder = f", {number.subscriber}" if sees_names else ""
-            about = f"{number.get_status_display()}{holder}"
+            status = number.get_status_display()
+            about = beside(status, number.subscriber) if sees_names else status
             yield SearchResult(title=str(number), description=about, link=url, icon="sim_card")
 
 

@@ -76,6 +76,7 @@ class Office(UnfoldAdminSite):  # type: ignore[misc]  # unfold carries no types
         return {
             **super().each_context(request),
             "is_demo": settings.DEMO,
+            "colors": None,  # the framework would write them into the page: colours.css has them
             "sidebar_navigation": self._navigation(request),
         }
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
 
+from popolni.catalog.formats import percent
 from popolni.ledger.model import AMOUNT_MAX
 from popolni.web.office.fields import MoneyField
 
@@ -26,9 +27,9 @@ class Choice(NamedTuple):
 
 
 BYTES = (
-    Choice("GiB", 2**30, "GiB"),
-    Choice("MiB", 2**20, "MiB"),
-    Choice("KiB", 2**10, "KiB"),
+    Choice("GB", 2**30, gettext_lazy("GB")),
+    Choice("MB", 2**20, gettext_lazy("MB")),
+    Choice("KB", 2**10, gettext_lazy("KB")),
     Choice("byte", 1, gettext_lazy("bytes")),
 )
 SECONDS = (
@@ -90,7 +91,7 @@ class AmountWidget(forms.MultiWidget):
 
 
 class AmountField(forms.MultiValueField):
-    """`1.5` and `GiB` are 1610612736; what is no whole number of the least unit is refused."""
+    """`1.5` and `GB` are 1610612736; what is no whole number of the least unit is refused."""
 
     def __init__(self, units: Sequence[Choice], *, least: int = 1, **options: Any) -> None:
         self.units = {unit.code: unit for unit in units}
@@ -144,7 +145,7 @@ class PercentField(MoneyField):
         """Not over 100 %."""
         basis_points = super().clean(value)
         if basis_points is not None and basis_points > 10_000:
-            raise ValidationError(_("at most 100 %"))
+            raise ValidationError(_("at most %(most)s") % {"most": percent(100)})
         return basis_points
 
 
@@ -179,7 +180,7 @@ class BonusWidget(AmountWidget):
 
 
 class BonusField(AmountField):
-    """`1` and `GiB` are `Bonus("bytes", 1073741824)`."""
+    """`1` and `GB` are `Bonus("bytes", 1073741824)`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(BONUSES, widget=BonusWidget(BONUSES), **options)
