@@ -52,6 +52,7 @@ def make_catalogue() -> None:
     _range(79_160_000_000, "ПАО Волна", volna, region)
     _range(ELSEWHERE, "ПАО Чужой", None, region)
     moscow = _branch(volna, "moscow", 1, "Europe/Moscow")
+    moscow.regions.add(region)
     east = _branch(volna, "east", 2, "Asia/Vladivostok")
     thunder = _branch(grom, "thunder", 3, "Europe/Moscow")
     _promotion(volna, moscow, east)

@@ -4,6 +4,7 @@ import base64
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -201,6 +202,19 @@ def request(
         return Answer(response.status, response.getheaders(), response.read())
     finally:
         connection.close()
+
+
+def raw(port: int, data: bytes, *, source: str = "127.0.0.1") -> bytes:
+    """What comes back for these bytes until the switch hangs up."""
+    received = b""
+    with (
+        socket.create_connection(("127.0.0.1", port), 30, (source, 0)) as client,
+        suppress(ConnectionError),
+    ):
+        client.sendall(data)
+        while part := client.recv(65_536):
+            received += part
+    return received
 
 
 def basic(name: str, password: str) -> str:
