@@ -15,10 +15,13 @@ from tests.switch.support import Switch, Terminal, default_database, running
 @pytest.fixture(scope="session")
 def template_url(server_url: str) -> Iterator[str]:
     """A database with the catalogue, to be copied."""
-    from tests.switch.catalogue import make_catalogue  # noqa: PLC0415  # Django is set up now
+    # Not above: Django is set up now.
+    from tests.agents.support import lighten_hashes  # noqa: PLC0415
+    from tests.switch.catalogue import make_catalogue  # noqa: PLC0415
 
     with migrated_database(server_url) as url:
-        with default_database(url):
+        with default_database(url), pytest.MonkeyPatch.context() as monkeypatch:
+            lighten_hashes(monkeypatch)
             make_catalogue()
         yield url
 
