@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("popolni", "0004_sent_forms"),
+        ("popolni", "0005_close_number"),
     ]
 
     operations = [

@@ -40,6 +40,10 @@ V = TypeVar("V")
 Headers = Mapping[bytes, bytes]
 
 
+Proof = tuple[bytes, tuple[Secret, ...]]
+"""A digest of what was said, and the hashes that it is held against."""
+
+
 class NotAdmitted(Exception):
     """Nobody says why."""
 
@@ -99,7 +103,7 @@ class Access:
         self._right: dict[bytes, tuple[Secret, ...]] = {}
         self._wrong: dict[bytes, tuple[tuple[Secret, ...], float]] = {}
         self._tried: dict[object, list[float]] = {}
-        self._trying = 0
+        self._trying: dict[Proof, asyncio.Task[bool]] = {}
         self._threads = ThreadPoolExecutor(TRIES_AT_ONCE, "password")
 
     def close(self) -> None:
@@ -122,7 +126,7 @@ class Access:
         if basic is None:
             is_right = agent is not None and not agent.passwords and bool(certificates)
         else:
-            is_right = await self._has_password(hashes, name, basic, authorization, caller)
+            is_right = await self._has_password(hashes, name, basic, caller)
         if (
             not is_right
             or agent is None
@@ -134,51 +138,48 @@ class Access:
         return agent
 
     async def _has_password(
-        self,
-        hashes: tuple[Secret, ...],
-        name: str,
-        basic: tuple[str, str],
-        authorization: bytes,
-        caller: Caller,
+        self, hashes: tuple[Secret, ...], name: str, basic: tuple[str, str], caller: Caller
     ) -> bool:
-        digest = blake2b(
-            b"%d %s%s" % (len(name), name.encode(errors="replace"), authorization), key=self._key
-        )
-        proof = digest.digest()
+        parts = (name, *basic)
+        text = b"".join(b"%d %s" % (len(part), part.encode(errors="replace")) for part in parts)
+        proof = blake2b(text, key=self._key).digest()
         # What is remembered is good for as long as its hash is among the valid ones.
-        if hashes and self._right.get(proof) == hashes and basic[0] == name:
+        if hashes and self._right.get(proof) == hashes:
             return True
-        loop = asyncio.get_running_loop()
         known, until = self._wrong.get(proof, ((), 0.0))
-        if until > loop.time() and known == hashes:
+        if until > asyncio.get_running_loop().time() and known == hashes:
             return False
-        self._count_try(_network_of(caller.address), loop.time())
-        if self._trying >= TRIES_WAITING_MAX:
-            raise TooBusy
-        self._trying += 1
-        try:
-            texts = [one.text for one in hashes]
-            password = basic[1]
-            is_right = await loop.run_in_executor(
-                self._threads, check_any_password, texts, password
-            )
-        finally:
-            self._trying -= 1
-        is_right = is_right and secrets.compare_digest(
-            basic[0].encode(), name.encode(errors="replace")
-        )
-        if is_right:
-            _make_room(self._right)[proof] = hashes
-            self._tried.pop(_network_of(caller.address), None)
-        else:
-            _make_room(self._wrong)[proof] = (hashes, loop.time() + WRONG_S)
-        return is_right
+        key = (proof, hashes)
+        if key not in self._trying:
+            self._try(key, name, basic, _network_of(caller.address))
+        return await asyncio.shield(self._trying[key])
 
-    def _count_try(self, network: object, now: float) -> None:
+    def _try(self, key: Proof, name: str, basic: tuple[str, str], network: object) -> None:
+        """Begins to hash: once for all the connections that an agent opens at the same time."""
+        if len(self._trying) >= TRIES_WAITING_MAX:
+            raise TooBusy
+        now = asyncio.get_running_loop().time()
         tried = [at for at in self._tried.get(network, ()) if at > now - WRONG_S]
         if len(tried) >= WRONG_PER_ADDRESS_MAX:
             raise NotAdmitted
         _make_room(self._tried)[network] = [*tried, now]
+        self._trying[key] = asyncio.ensure_future(self._is_right(key, name, basic, network, now))
+        self._trying[key].add_done_callback(lambda _task: self._trying.pop(key))
+
+    async def _is_right(
+        self, key: Proof, name: str, basic: tuple[str, str], network: object, tried_at: float
+    ) -> bool:
+        proof, hashes = key
+        loop = asyncio.get_running_loop()
+        texts = [one.text for one in hashes]
+        is_right = await loop.run_in_executor(self._threads, check_any_password, texts, basic[1])
+        if is_right and basic[0] == name:
+            _make_room(self._right)[proof] = hashes
+            # Only this one: whoever knows one password must not guess others for it.
+            self._tried[network] = [at for at in self._tried.get(network, ()) if at != tried_at]
+            return True
+        _make_room(self._wrong)[proof] = (hashes, loop.time() + WRONG_S)
+        return False
 
 
 def _make_room(remembered: dict[K, V]) -> dict[K, V]:

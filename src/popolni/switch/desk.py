@@ -10,8 +10,8 @@ durable.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -34,7 +34,7 @@ from popolni.topups.rules import (
     decide,
     first_answer,
     memo_of,
-    top_up_of,
+    refuse,
 )
 
 RETRY_S = 0.05
@@ -51,6 +51,22 @@ class Decided(NamedTuple):
 
     ask: Ask
     decision: Decision
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """What may not be in the facts yet: its decision, and how many asks wait for it."""
+
+    decision: Decision
+    asks: int = 0
+
+
+_Content = tuple[str, int, str, int, int]
+"""Whose and which identifier, number, sum: a copy has the same, whatever else it says."""
+
+
+def _content(ask: Ask) -> _Content:
+    return ask.channel, ask.agent.id, ask.reference, ask.number, ask.amount_minor
 
 
 Lane = Batches[Decided, Answer]
@@ -78,13 +94,12 @@ class Desk:
         self._saw_batch = saw_batch
         self._clock = clock
         self._months: dict[int, BookMonth] = {}
-        self._asks: Batches[Ask, asyncio.Future[Answer] | Answer] = Batches(
+        self._asks: Batches[Ask, asyncio.Future[Answer] | Answer | None] = Batches(
             self._decide, lambda _ask, _step: UNAVAILABLE, limits
         )
         self._lanes: dict[int, Lane] = {}
-        # What is decided and may not be in the facts yet: sums by number, and identifiers.
-        self._under_way: Counter[int] = Counter()
-        self._ids: Counter[bytes] = Counter()
+        self._under_way: dict[_Content, _UnderWay] = {}
+        self._sums: dict[int, int] = {}  # of what is under way, by number
         self._settled: list[Decided] = []
 
     @property
@@ -108,8 +123,12 @@ class Desk:
 
     async def top_up(self, ask: Ask) -> Answer:
         """The answer to a top-up; a credit is durable."""
+        deadline = self._deadline()
         try:
-            decided = await self._asks.ask(ask)
+            while (decided := await self._asks.ask(ask)) is None:
+                if asyncio.get_running_loop().time() > deadline:
+                    return UNAVAILABLE
+                await asyncio.sleep(RETRY_S)
         except (Busy, LedgerUnavailable):
             return UNAVAILABLE
         return await decided if isinstance(decided, asyncio.Future) else decided
@@ -123,11 +142,11 @@ class Desk:
         return posted[0] if posted else None
 
     async def _decide(
-        self, batch: Sequence[Waiting[Ask, "asyncio.Future[Answer] | Answer"]]
+        self, batch: Sequence[Waiting[Ask, "asyncio.Future[Answer] | Answer | None"]]
     ) -> None:
-        """Decides a batch, and hands each transfer to its lane."""
-        for ask, decision in self._settled:  # committed before the facts are read
-            self._leave(ask, decision)
+        """Decides a batch, and hands each transfer to its lane; None: ask again in a moment."""
+        for ask, _decision in self._settled:  # committed before the facts are read
+            self._leave(ask)
         self._settled = []
         catalogue = self._catalogue()
         months = await self.months(catalogue)
@@ -144,44 +163,60 @@ class Desk:
         ask: Ask,
         facts: Mapping[int, NumberFacts],
         now: datetime,
-    ) -> "asyncio.Future[Answer] | Answer":
-        known = facts.get(ask.number)
-        sum_minor = self._under_way[ask.number]
-        if known and sum_minor:
-            known = known._replace(
-                spent_today_minor=known.spent_today_minor + sum_minor,
-                spent_month_minor=known.spent_month_minor + sum_minor,
-            )
-        if self._ids[ask.id] and known:
-            # A copy of what is under way: the ledger compares, no limit may refuse it.
-            branch = catalogue.branches[known.branch_id]
-            decision = Decision(branch.book, top_up_of(ask), None)
+    ) -> "asyncio.Future[Answer] | Answer | None":
+        same = self._under_way.get(_content(ask))
+        if same:  # decided already: the ledger says which of the copies came first
+            decision = same.decision
         else:
             try:
-                decision = decide(catalogue, ask, known, now)
+                decided = self._decide_one(catalogue, ask, facts.get(ask.number), now)
             except LookupError:
                 return UNAVAILABLE
-        decided = Decided(ask, decision)
+            if decided is None:
+                return None
+            decision = decided
         try:
-            future = self._lane(decision.book).ask(decided)
+            future = self._lane(decision.book).ask(Decided(ask, decision))
         except Busy:
             return UNAVAILABLE
         self._enter(ask, decision)
         return future
 
-    def _enter(self, ask: Ask, decision: Decision) -> None:
-        self._ids[decision.transfer.id] += 1
-        if decision.refused is None:
-            self._under_way[ask.number] += ask.amount_minor
+    def _decide_one(
+        self, catalogue: Catalogue, ask: Ask, facts: NumberFacts | None, now: datetime
+    ) -> Decision | None:
+        """None: it would be let in but for what is under way, which may yet come to nothing."""
+        sum_minor = self._sums.get(ask.number, 0)
+        if not facts or not sum_minor:
+            return decide(catalogue, ask, facts, now)
+        with_sum = facts._replace(
+            spent_today_minor=facts.spent_today_minor + sum_minor,
+            spent_month_minor=facts.spent_month_minor + sum_minor,
+        )
+        decision = decide(catalogue, ask, with_sum, now)
+        if decision.refused and not refuse(catalogue, ask, facts, now):
+            return None
+        return decision
 
-    def _leave(self, ask: Ask, decision: Decision) -> None:
-        self._ids[decision.transfer.id] -= 1
-        if not self._ids[decision.transfer.id]:
-            del self._ids[decision.transfer.id]
-        if decision.refused is None:
-            self._under_way[ask.number] -= ask.amount_minor
-            if not self._under_way[ask.number]:
-                del self._under_way[ask.number]
+    def _enter(self, ask: Ask, decision: Decision) -> None:
+        content = _content(ask)
+        if content not in self._under_way:
+            self._under_way[content] = _UnderWay(decision)
+            if decision.refused is None:
+                self._sums[ask.number] = self._sums.get(ask.number, 0) + ask.amount_minor
+        self._under_way[content].asks += 1
+
+    def _leave(self, ask: Ask) -> None:
+        content = _content(ask)
+        under_way = self._under_way[content]
+        under_way.asks -= 1
+        if under_way.asks:
+            return
+        del self._under_way[content]
+        if under_way.decision.refused is None:
+            self._sums[ask.number] -= ask.amount_minor
+            if not self._sums[ask.number]:
+                del self._sums[ask.number]
 
     def _lane(self, book: int) -> Lane:
         if book not in self._lanes:
@@ -192,7 +227,7 @@ class Desk:
     def _too_late(self, decided: Decided, step: Step) -> Answer:
         if step is Step.CALLED:
             return UNKNOWN
-        self._leave(*decided)  # it left the queue and will not be posted
+        self._leave(decided.ask)  # it left the queue and will not be posted
         return UNAVAILABLE
 
     async def _answer_lane(self, book: int, batch: Sequence[Waiting[Decided, Answer]]) -> None:

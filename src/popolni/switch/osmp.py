@@ -56,6 +56,7 @@ from popolni.topups.rules import (
     least_amount,
     read_digits,
     read_memo,
+    refuse_reversal,
 )
 
 RESULTS: Mapping[Refusal, Result] = {
@@ -92,6 +93,8 @@ PAYMENTS_MAX = 50_000
 LATE = timedelta(days=2)
 """A terminal without a line sends what it took later than on the day that it says."""
 
+_NOT_FOUND = ReversalRefusal.NOT_FOUND
+
 ZONE = ZoneInfo(settings.TIME_ZONE)
 """Of the dates that terminals say."""
 
@@ -124,7 +127,7 @@ async def serve(program: Program, scope: Scope, receive: Receive, send: Send) ->
         query = scope["query_string"]
         if scope["method"] == "POST":
             query = await read_body(receive, BODY_MAX) or query
-        elif scope["method"] not in ("GET", "HEAD"):
+        elif scope["method"] != "GET":  # nor HEAD: whoever asks for no answer moves no money
             await respond_plain(send, 405, "GET or POST", (b"allow", b"GET, POST"))
             return
     except BadBody as error:
@@ -266,6 +269,8 @@ async def _status(program: Program, agent: AgentTerms, request: Request) -> Told
 
 async def _cancel(program: Program, agent: AgentTerms, request: Request) -> Told:
     found = await program.enquire(_find(agent, request))
+    if found and refuse_reversal(agent, found[1], found[1].created_at) is _NOT_FOUND:
+        found = None  # another agent's, or no top-up: which of them, and its sum, nobody learns
     if found and request.amount_minor not in (None, found[1].amount):
         return Told(Response(request.txn_id, Result.CANNOT_CANCEL, "only the whole sum"), "refused")
     answer = await program.reverse(agent, found)
@@ -309,8 +314,11 @@ async def _verify(program: Program, agent: AgentTerms, request: Request) -> Told
 def _payments(agent: AgentTerms, book: int, day: date) -> Steps[list[Payment]]:
     begins = datetime.combine(day, time.min, ZONE)
     ends = begins + timedelta(days=1)
-    first = (yield read_first_seqs([(book, begins - LATE)]))[book]
-    before: int = (yield read_first_seqs([(book, ends + LATE)]))[book]
+    # Nothing is there from later than now, and the ledger does not know every year.
+    last = datetime.now(UTC) + LATE
+    since, until = min(begins - LATE, last), min(ends + LATE, last)
+    first = (yield read_first_seqs([(book, since)]))[book]
+    before: int = (yield read_first_seqs([(book, until)]))[book]
     account = Kind.AGENT_FLOAT.account_id(agent.id)
     found: list[LogEntry] = []
     while len(found) <= PAYMENTS_MAX:
