@@ -74,6 +74,7 @@ INSTALLED_APPS = [
     "popolni.apps.PopolniConfig",
 ]
 MIDDLEWARE = [
+    "popolni.web.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -17,6 +17,8 @@ from popolni.core.errors import UserError
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+THIS_MACHINE = "127.0.0.0/8,::1"
+
 
 def check_networks(networks: Iterable[str]) -> list[str]:
     """Address ranges as they are stored: `203.0.113.0/24`, each once; a lone address is one, too.
@@ -24,6 +26,16 @@ def check_networks(networks: Iterable[str]) -> list[str]:
     Raises UserError that names the first malformed one.
     """
     return list(dict.fromkeys(str(read_network(text)) for text in networks))
+
+
+def read_networks(text: str) -> tuple[Network, ...]:
+    """Ranges that are separated by commas. Raises UserError that names the first malformed one."""
+    return tuple(read_network(part) for part in text.split(",") if part.strip())
+
+
+def is_from(address: Address | None, networks: Iterable[Network]) -> bool:
+    """Whether an address is in one of these ranges."""
+    return address is not None and any(address in network for network in networks)
 
 
 def read_address(text: str) -> Address | None:

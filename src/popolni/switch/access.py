@@ -23,7 +23,7 @@ from ipaddress import IPv6Address, ip_network
 from typing import NamedTuple, TypeVar
 
 from popolni.agents.credentials import check_any_password, normal_fingerprint
-from popolni.agents.networks import Address, Network, read_address
+from popolni.agents.networks import Address, Network, is_from, read_address
 from popolni.topups.catalogue import AgentTerms, Catalogue, Secret
 
 TRIES_AT_ONCE = 2
@@ -64,22 +64,13 @@ def caller_of(
 ) -> Caller:
     """Who it is that a connection, or a trusted proxy on it, speaks for."""
     address = read_address(client) if client else None
-    if address is None or not _is_in(address, proxies):
+    if not is_from(address, proxies):
         return Caller(address, None)
     forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
     if forwarded:
         address = read_address(forwarded.rpartition(",")[2])
     fingerprint = headers.get(certificate_header, b"").decode("latin-1")
     return Caller(address, normal_fingerprint(fingerprint))
-
-
-def is_from(address: Address | None, networks: Iterable[Network]) -> bool:
-    """Whether an address is in one of these ranges."""
-    return address is not None and _is_in(address, networks)
-
-
-def _is_in(address: Address, networks: Iterable[Network]) -> bool:
-    return any(address in network for network in networks)
 
 
 def read_basic(header: bytes) -> tuple[str, str] | None:

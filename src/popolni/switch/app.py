@@ -12,8 +12,8 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "popolni.settings")
 django.setup()
 
+from popolni.agents.networks import is_from  # noqa: E402
 from popolni.switch import metrics, osmp  # noqa: E402  # they use Django's models
-from popolni.switch.access import is_from  # noqa: E402
 from popolni.switch.http import Receive, Scope, Send, respond, respond_plain  # noqa: E402
 from popolni.switch.program import Program  # noqa: E402
 from popolni.switch.settings import read_settings  # noqa: E402

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from popolni.agents.networks import Network, read_network
+from popolni.agents.networks import THIS_MACHINE, Network, read_networks
 from popolni.core.errors import UserError
 
 T = TypeVar("T")
@@ -32,7 +32,6 @@ DATABASE = "POPOLNI_DATABASE_URL"
 
 PROCESSES_MAX = 64
 QUEUE_MAX = 100_000
-THIS_MACHINE = "127.0.0.0/8,::1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +63,9 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         database_url=read(DATABASE, "", _not_empty, ""),
         processes=read(PROCESSES, "1", _count(PROCESSES_MAX), 1),
         queue=read(QUEUE, "2000", _count(QUEUE_MAX), 1),
-        proxies=read(PROXIES, "", _networks, ()),
+        proxies=read(PROXIES, "", read_networks, ()),
         certificate_header=read(CERTIFICATE_HEADER, "x-client-cert-sha256", _header, ""),
-        metrics_from=read(METRICS_FROM, THIS_MACHINE, _networks, ()),
+        metrics_from=read(METRICS_FROM, THIS_MACHINE, read_networks, ()),
         tls=read(TLS_CERTIFICATE, "", lambda text: _tls(text, environment), None),
     )
     if faults:
@@ -87,10 +86,6 @@ def _count(most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(read_network(part) for part in text.split(",") if part.strip())
 
 
 def _header(text: str) -> str:

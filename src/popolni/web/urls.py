@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
-from popolni.web import health
+from popolni.web import health, metrics
 from popolni.web.office.registry import office
 from popolni.web.office.site import set_language
 
@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("language", set_language, name="set_language"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
 ]
 handler403 = "popolni.web.office.faults.forbidden"
 handler404 = "popolni.web.office.faults.not_found"

@@ -1,0 +1,97 @@
+"""What a Prometheus server reads at /metrics of the pages: requests, and what waits for people.
+
+Only from the addresses of POPOLNI_METRICS_FROM, which is this machine if it is not set.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from time import perf_counter
+
+import django.db
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from popolni.agents.networks import THIS_MACHINE, is_from, read_address, read_networks
+from popolni.audit import client_address
+from popolni.topups.models import Adjustment
+
+METRICS_FROM = "POPOLNI_METRICS_FROM"
+
+registry = CollectorRegistry()
+ProcessCollector(registry=registry)
+REQUESTS = Counter(
+    "popolni_web_requests", "Requests by page and status", ["page", "status"], registry=registry
+)
+SECONDS = Histogram(
+    "popolni_web_seconds", "From a request to its response", ["page"], registry=registry
+)
+
+
+class _Standing(Collector):
+    """What the database knows now: how far each reader is behind each book's log, and the rest."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Nothing, while the database is away: the requests are told all the same."""
+        try:
+            with django.db.connection.cursor() as cursor:
+                cursor.execute(_LAG)
+                lags = cursor.fetchall()
+            waiting = Adjustment.objects.filter(status=Adjustment.Status.WAITING).count()
+        except django.db.Error:
+            django.db.connection.close()
+            return
+        lag = GaugeMetricFamily(
+            "popolni_reader_lag", "Entries of the log not read yet", labels=["reader"]
+        )
+        for reader, entries in lags:
+            lag.add_metric([reader], entries)
+        yield lag
+        yield GaugeMetricFamily(
+            "popolni_adjustments_waiting", "Adjustments that wait for approval", value=waiting
+        )
+
+
+_LAG = """
+    select position.reader, sum(book.last_seq - position.seq)
+    from ledger.position as position
+    join ledger.book as book using (book)
+    group by position.reader"""
+registry.register(_Standing())
+
+
+class MetricsMiddleware:
+    """Counts every request by the name of its page, of which there are few."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """The response, counted."""
+        began = perf_counter()
+        response = self._get_response(request)
+        match = request.resolver_match
+        page = (match.view_name if match else None) or "none"
+        REQUESTS.labels(page, str(response.status_code)).inc()
+        SECONDS.labels(page).observe(perf_counter() - began)
+        return response
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """All figures, as text; to anybody else there is nothing here."""
+    allowed = read_networks(os.environ.get(METRICS_FROM, "").strip() or THIS_MACHINE)
+    if not is_from(read_address(client_address(request) or ""), allowed):
+        raise Http404
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
