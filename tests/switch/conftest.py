@@ -15,15 +15,19 @@ from tests.switch.support import Switch, Terminal, default_database, running
 @pytest.fixture(scope="session")
 def template_url(server_url: str) -> Iterator[str]:
     """A database with the catalogue, to be copied."""
-    # Not above: Django is set up now.
+    with migrated_database(server_url) as url:
+        fill(url)
+        yield url
+
+
+def fill(url: str) -> None:
+    # Not above: Django is set up only after this file was read.
     from tests.agents.support import lighten_hashes  # noqa: PLC0415
     from tests.switch.catalogue import make_catalogue  # noqa: PLC0415
 
-    with migrated_database(server_url) as url:
-        with default_database(url), pytest.MonkeyPatch.context() as monkeypatch:
-            lighten_hashes(monkeypatch)
-            make_catalogue()
-        yield url
+    with default_database(url), pytest.MonkeyPatch.context() as monkeypatch:
+        lighten_hashes(monkeypatch)
+        make_catalogue()
 
 
 @pytest.fixture(scope="module")

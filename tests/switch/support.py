@@ -5,15 +5,17 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 import django.db
@@ -102,8 +104,7 @@ class Switch:
     @property
     def workers(self) -> list[psutil.Process]:
         """The processes that answer."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+        return psutil.Process(self.process.pid).children(recursive=True)
 
     def terminal(self, agent: str = "terminal") -> "Terminal":
         return self.terminals.setdefault(agent, Terminal(self.port, agent, password_of(agent)))
@@ -131,7 +132,13 @@ class Switch:
 
 @contextmanager
 def running(
-    url: str, folder: Path, *, wait: str = "/readyz", may_crash: bool = False, **variables: Any
+    url: str,
+    folder: Path,
+    *,
+    wait: str = "/readyz",
+    may_crash: bool = False,
+    tls: ssl.SSLContext | None = None,
+    **variables: Any,
 ) -> Iterator[Switch]:
     """A switch with its database at `url`. It ends by itself when it is told to.
 
@@ -141,7 +148,7 @@ def running(
     log_path = folder / f"switch-{port}.log"
     settings = {f"POPOLNI_{name}": str(value) for name, value in variables.items()}
     environment = {
-        **{name: text for name, text in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"},
+        **{name: text for name, text in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
         "PYTHONPATH": str(SOURCE),
         "POPOLNI_DATABASE_URL": url,
         "POPOLNI_TRUSTED_PROXIES": PROXY,
@@ -156,17 +163,17 @@ def running(
         )
     switch = Switch(url, port, process, log_path, may_crash)
     try:
-        wait_for(lambda: _answers(switch, wait))
+        wait_for(lambda: _answers(switch, wait, tls))
         yield switch
     finally:
         _end(switch)
     assert may_crash or "Traceback" not in switch.log, switch.log
 
 
-def _answers(switch: Switch, path: str) -> bool:
+def _answers(switch: Switch, path: str, tls: ssl.SSLContext | None) -> bool:
     assert switch.process.poll() is None, switch.log
     with suppress(OSError, http.client.HTTPException):
-        return switch.get(path).status == 200
+        return switch.get(path, tls=tls).status == 200
     return False
 
 
@@ -190,11 +197,14 @@ def request(
     headers: dict[str, str] | None = None,
     body: bytes | None = None,
     source: str = "127.0.0.1",
-    timeout: float = 30,
+    tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """One request on a connection of its own."""
-    connection = http.client.HTTPConnection(
-        "127.0.0.1", port, timeout=timeout, source_address=(source, 0)
+    where: dict[str, Any] = {"port": port, "timeout": 30, "source_address": (source, 0)}
+    connection = (
+        http.client.HTTPSConnection("127.0.0.1", context=tls, **where)
+        if tls
+        else http.client.HTTPConnection("127.0.0.1", **where)
     )
     try:
         connection.request(method, target, body, headers or {})
@@ -253,6 +263,79 @@ class Terminal:
         return self.ask("check", account=number, **more)
 
 
+@dataclass
+class Told:
+    """What a terminal heard of one payment, in order; None: the connection was lost.
+
+    Where there was no connection at all, it was not asked.
+    """
+
+    number: int
+    txn_id: str
+    results: list[int | None] = field(default_factory=list)
+    longest_s: float = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a terminal would ask no more: it is done, or the money goes back."""
+        return bool(self.results) and self.results[-1] not in {None, 1, 90}
+
+
+class Network:
+    """Terminals that pay and ask again until they know, until they are told to stop."""
+
+    def __init__(self, terminal: Terminal, numbers: list[int]) -> None:
+        self._terminal = terminal
+        self._numbers = numbers
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._work, args=(n,)) for n in numbers]
+        self.told: list[Told] = []
+
+    @property
+    def done(self) -> int:
+        """How many payments were told to be done."""
+        return sum(told.results[-1:] == [0] for told in list(self.told))
+
+    def amount_minor(self, number: int) -> int:
+        """What a number has been told to have, 10.00 at a time."""
+        return 10_00 * sum(t.number == number and t.results[-1:] == [0] for t in self.told)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, number: int) -> None:
+        while not self._is_over.is_set():
+            told = Told(number, new_reference())
+            self.told.append(told)
+            while not (told.is_over or self._is_over.is_set()):
+                self.ask(told)
+
+    def ask(self, told: Told) -> None:
+        """Asks for a payment (again)."""
+        begin = time.monotonic()
+        try:
+            told.results.append(int(self._terminal.pay(told.number, "10", told.txn_id).result))
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        except (OSError, http.client.HTTPException):
+            told.results.append(None)
+            time.sleep(0.05)
+        told.longest_s = max(told.longest_s, time.monotonic() - begin)
+
+    def settle(self) -> None:
+        """Asks for all that nobody knows yet, until it is known."""
+        for told in self.told:
+            while not told.is_over:
+                self.ask(told)
+
+
 @contextmanager
 def held(url: str, book: int) -> Iterator[None]:
     """Nothing is posted to a book while the block lasts: its posts are under way."""
@@ -260,3 +343,14 @@ def held(url: str, book: int) -> Iterator[None]:
         connection.execute("select from ledger.book where book = %s for update", (book,))
         yield
         connection.rollback()
+
+
+def under_way(url: str) -> int:
+    """How many posts wait for their book."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity where datname = current_database()"
+            " and wait_event_type = 'Lock' and query like '%ledger.post(%'"
+        ).fetchone()
+    assert row
+    return int(row[0])

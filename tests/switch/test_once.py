@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from popolni.agents.models import Contract
@@ -30,6 +29,7 @@ from tests.switch.support import (
     held,
     new_reference,
     running,
+    under_way,
     wait_for,
 )
 
@@ -54,17 +54,6 @@ def results(answers: list[Response | Exception]) -> Counter[int]:
     return Counter(int(answer.result) for answer in answers if isinstance(answer, Response))
 
 
-def under_way(switch: Switch) -> int:
-    """How many posts wait for their book."""
-    with psycopg.connect(switch.url) as connection:
-        row = connection.execute(
-            "select count(*) from pg_stat_activity where datname = current_database()"
-            " and wait_event_type = 'Lock' and query like '%ledger.post(%'"
-        ).fetchone()
-    assert row
-    return int(row[0])
-
-
 @contextmanager
 def while_held(
     switch: Switch, *first: Callable[[], Response], book: int = 1
@@ -73,7 +62,7 @@ def while_held(
     answers: list[Response | Exception] = []
     with held(switch.url, book):
         asked = at_once_in_background(*first)
-        wait_for(lambda: under_way(switch))
+        wait_for(lambda: under_way(switch.url))
         yield answers
         time.sleep(0.3)  # what was asked meanwhile comes to wait, too
     answers += asked()

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import django
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from popolni.switch import metrics
-from popolni.switch.settings import read_settings
+from popolni.core.errors import UserError
+from popolni.switch.settings import METRICS_FOLDER, read_settings
 
 HEADERS_BYTES_MAX = 16 * 1024
 HEADERS_MS = 10_000
@@ -57,17 +58,27 @@ def main(host: str, port: int) -> None:
 
 @contextmanager
 def _folder_of_metrics() -> Iterator[None]:
-    """Where the processes keep their figures; those of an earlier life are forgotten."""
-    given = os.environ.get(metrics.FOLDER)
+    """Where the processes keep their figures; those of an earlier life are forgotten.
+
+    Prometheus' client looks for it when it is imported, and the processes are forks of this one:
+    nothing here may import it.
+    """
+    given = os.environ.get(METRICS_FOLDER)
     if given:
         for path in Path(given).glob("*.db"):
             path.unlink(missing_ok=True)
         yield
         return
     with tempfile.TemporaryDirectory(prefix="popolni-switch-") as folder:
-        os.environ[metrics.FOLDER] = folder
+        os.environ[METRICS_FOLDER] = folder
         yield
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "popolni.settings")
+    django.setup()  # for the words of what is wrong
+    try:
+        main(sys.argv[1], int(sys.argv[2]))
+    except UserError as error:
+        print(f"popolni: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)

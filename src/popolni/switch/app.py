@@ -14,6 +14,7 @@ django.setup()
 
 from popolni.agents.networks import is_from  # noqa: E402
 from popolni.switch import metrics, osmp  # noqa: E402  # they use Django's models
+from popolni.switch.api import app as api  # noqa: E402
 from popolni.switch.http import Receive, Scope, Send, respond, respond_plain  # noqa: E402
 from popolni.switch.program import Program  # noqa: E402
 from popolni.switch.settings import read_settings  # noqa: E402
@@ -33,6 +34,8 @@ class App:
         path: str = scope["path"]
         if path.startswith(osmp.PREFIX):
             await osmp.serve(self.program, scope, receive, send)
+        elif path.startswith(api.PREFIXES):
+            await api.serve(self.program, scope, receive, send)
         elif path == "/healthz":
             await respond_plain(send, 200, "ok")
         elif path == "/readyz":

@@ -17,8 +17,8 @@ from prometheus_client import (
 )
 
 from popolni.core.channel import Channel
+from popolni.switch.settings import METRICS_FOLDER
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -69,7 +69,7 @@ class Counted:
 
 def exposition() -> bytes:
     """All figures, as text."""
-    if not os.environ.get(FOLDER):
+    if not os.environ.get(METRICS_FOLDER):
         return generate_latest(_registry)
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has none
@@ -78,5 +78,5 @@ def exposition() -> bytes:
 
 def gone() -> None:
     """This process ends: what it had waiting no longer counts."""
-    if os.environ.get(FOLDER):
+    if os.environ.get(METRICS_FOLDER):
         multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # it has none

@@ -169,11 +169,17 @@ async def _tell(program: Program, agent: AgentTerms, query: bytes) -> Told:
         refused = Refused(Refusal.UNAVAILABLE)
         return Told(_refusal(agent, request, refused), refused.refusal.value, request=request)
     except OutcomeUnknown:
-        return Told(Response(request.txn_id, Result.NOT_FINISHED), "unknown", request=request)
+        return Told(_undecided(request), "unknown", request=request)
     except Exception:
         # A fault of ours. Nobody knows what it did, so nobody may give the money back for it.
         log.exception("a request could not be answered")
-        return Told(Response(request.txn_id, Result.NOT_FINISHED), "fault", request=request)
+        return Told(_undecided(request), "fault", request=request)
+
+
+def _undecided(request: Request) -> Response:
+    """Nobody knows: of what moves money, whether it has moved."""
+    moves = request.command in (Command.PAY, Command.CANCEL)
+    return Response(request.txn_id, Result.NOT_FINISHED if moves else Result.TEMPORARY)
 
 
 @cache

@@ -1,0 +1,1 @@
+"""The JSON API, `/api/v1`: what partners' programs speak. It documents itself (OpenAPI)."""

@@ -1,0 +1,153 @@
+"""A top-up is asked for: the one request of this API that moves money to a number."""
+
+import logging
+
+from litestar import Response, post
+from litestar.params import JSONBody
+
+from popolni.core.channel import Channel
+from popolni.core.number import read_number
+from popolni.core.refusal import Refusal
+from popolni.switch.api import examples
+from popolni.switch.api.document import ASKED_AGAIN, BODY, answers
+from popolni.switch.api.model import Order, Receipt
+from popolni.switch.api.problems import KINDS, Kind, Trouble, Wrong
+from popolni.switch.api.requests import ApiRequest, Call, in_zone
+from popolni.switch.program import one
+from popolni.switch.words import refusal_in_words
+from popolni.topups.facts import read_facts
+from popolni.topups.rules import Answer, Ask, Refused, Unknown
+
+PAID_YEARS = range(2000, 2100)
+
+_ABOUT_AMOUNTS = frozenset(
+    {
+        Refusal.AMOUNT_TOO_SMALL,
+        Refusal.AMOUNT_TOO_LARGE,
+        Refusal.IDENTITY_NEEDED,
+        Refusal.DAY_LIMIT,
+        Refusal.MONTH_LIMIT,
+    }
+)
+"""With what else is wrong, no amount helps."""
+
+log = logging.getLogger("popolni.switch")
+
+
+@post(
+    "/top-ups",
+    name="top_up",
+    operation_id="top_up",
+    summary="Top a number up",
+    responses=answers(
+        {
+            201: (Receipt, "Credited: the money is there, durably.", examples.CREDITED),
+            200: (Receipt, "A repeat: the first answer again.", examples.CREDITED),
+            202: (
+                Receipt,
+                "Nobody knows yet. Send the same again, until you hear.",
+                examples.UNKNOWN,
+            ),
+        },
+        *BODY,
+        Kind.DUPLICATE_REFERENCE,
+        Kind.REFUSED,
+        Kind.FLOAT_TOO_LOW,
+    ),
+)
+async def top_up(request: ApiRequest, data: JSONBody[Order]) -> Response[Receipt]:
+    """Credits the number, once for each `reference`, from your float with the number's branch.
+
+    Send the same again, with the same `reference`, whenever you hear nothing, 202, 429 or 503:
+    what was credited is not credited twice, and every repeat gets the first answer. 422 and 409
+    are final: this reference was not credited and will not be.
+
+    The same top-up is the same number and the same amount; in what else a repeat differs is no
+    matter.
+    """
+    call = request.call
+    ask = _read_ask(call, data)
+    answer = await _answer(call, data, ask)
+    if isinstance(answer, Refused):
+        raise _refused(call, answer)
+    if isinstance(answer, Unknown):
+        call.outcome = "fault" if call.outcome == "fault" else "unknown"
+        return Response(_receipt(data, ask, None), status_code=202, headers=ASKED_AGAIN)
+    call.outcome = "repeat" if answer.is_repeat else "credited"
+    call.receipt = answer.receipt
+    return Response(
+        _receipt(data, ask, answer.receipt),
+        status_code=200 if answer.is_repeat else 201,
+        headers={"location": f"/api/v1/top-ups/{answer.receipt}"},
+    )
+
+
+def _read_ask(call: Call, order: Order) -> Ask:
+    call.reference, call.amount_minor = order.reference, order.amount_minor
+    text = order.number if isinstance(order.number, str) else f"+{order.number}"
+    number = call.number = read_number(text)
+    if number is None:
+        raise _refused(call, Refused(Refusal.NUMBER_MALFORMED))
+    paid_at = order.paid_at
+    if paid_at and paid_at.year not in PAID_YEARS:
+        raise _misfit("/paid_at", "not in the years 2000 to 2099")
+    return Ask(
+        channel=Channel.API,
+        agent=call.agent,
+        reference=order.reference,
+        number=number,
+        amount_minor=order.amount_minor,
+        method=order.method,
+        identity=order.identity,
+        reference_at=paid_at and in_zone(paid_at),
+    )
+
+
+async def _answer(call: Call, order: Order, ask: Ask) -> Answer:
+    if not await _has_currency(call, order.currency, ask.number):
+        raise _misfit("/currency", "not the currency of the number's branch")
+    try:
+        return await call.program.desk.top_up(ask)
+    except Exception:
+        # A fault of ours. Nobody knows what it did, so nobody may give the money back for it.
+        log.exception("a request could not be answered")
+        call.outcome = "fault"
+        return Unknown()
+
+
+async def _has_currency(call: Call, currency: str, number: int) -> bool:
+    """Where all branches have one currency, there is nothing to ask."""
+    catalogue = call.program.catalogue()
+    if currency not in catalogue.currencies or len(catalogue.currencies) == 1:
+        return currency in catalogue.currencies
+    months = await call.program.desk.months(catalogue)
+    facts = (await call.program.enquire(one(read_facts([number], months)))).get(number)
+    branch = catalogue.branches.get(facts.branch_id) if facts else None
+    return branch is None or branch.currency == currency
+
+
+def _misfit(pointer: str, detail: str) -> Trouble:
+    """It fits the document, and cannot be all the same. Nothing is remembered of it."""
+    wrong = Wrong(pointer=pointer, detail=detail)
+    return Trouble(Kind.REFUSED, detail, refusal=Refusal.REQUEST_MALFORMED, errors=[wrong])
+
+
+def _refused(call: Call, refused: Refused) -> Trouble:
+    refusal = refused.refusal
+    return Trouble(
+        KINDS[refusal],
+        refusal_in_words(refusal, call.agent.language),
+        refusal=refusal,
+        allowed=refused.allowed if refusal in _ABOUT_AMOUNTS else None,
+    )
+
+
+def _receipt(order: Order, ask: Ask, id_: str | None) -> Receipt:
+    return Receipt(
+        id=id_,
+        reference=ask.reference,
+        state="credited" if id_ else "unknown",
+        number=ask.number,
+        amount_minor=ask.amount_minor,
+        currency=order.currency,
+    )
