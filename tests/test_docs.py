@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def commands(page: str) -> list[str]:
-    lines = "".join(blocks(page, "sh")).splitlines()
+    lines = "".join(blocks(page, "sh")).replace("\\\n  ", "").splitlines()
     return [line.partition("#")[0].strip() for line in lines]
 
 
@@ -75,10 +76,24 @@ def _work_as(connection: psycopg.Connection, role: str) -> None:
             connection.execute(attack.encode())
 
 
+USUAL = 8000
+
+
+def is_free() -> bool:
+    """Whether the demo can have its usual ports, which the page's commands name."""
+    try:
+        for port in (USUAL, USUAL + 1):
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def running_demo(home: Path) -> Iterator[str]:
     """`./popolni demo` in a home of its own; what it printed, up to READY."""
-    words = [str(PROJECT / "popolni"), "demo", "--port", str(free_port())]
+    words = [str(PROJECT / "popolni"), "demo", "--port", str(USUAL if is_free() else free_port())]
     process = subprocess.Popen(words, env=at_home(home), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -125,6 +140,9 @@ def test_the_readme_has_these_commands() -> None:
     assert commands("README.md") == [
         "./popolni demo",
         "./popolni test",
+        "curl -u terminal:demo-terminal http://127.0.0.1:8001/osmp/terminal"
+        " -d command=pay -d txn_id=1001 -d account=79160000001 -d sum=100.00",
+        "./popolni balance 79160000001",
         "./popolni verify",
         "./popolni balance 79160000001 --json",
         "./popolni number 79161234567",
@@ -147,6 +165,32 @@ def test_verify_beside_the_demo(demo: tuple[Path, str]) -> None:
     assert re.sub(r"\d+ (?=transfers|accounts)", "N ", popolni(home, "verify")) in said
 
 
+def test_a_terminal_pays_as_the_page_says(demo: tuple[Path, str]) -> None:
+    """The page's very lines; only where its ports are taken, those that the demo has instead."""
+    home, shown = demo
+    (address,) = re.findall(r"(http://\S+)/osmp/terminal", shown)[:1]
+    lines = next(block for block in blocks("README.md", "sh") if "curl" in block)
+    lines = lines.replace("http://127.0.0.1:8001", address)
+
+    def run() -> tuple[str, int]:
+        done = subprocess.run(
+            ["sh", "-e", "-c", lines],  # noqa: S607  # the reader's own shell
+            cwd=PROJECT,
+            env=at_home(home),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        answer = json.loads(popolni(home, "balance", "79160000001", "--json"))
+        return done.stdout, answer["money_minor"]
+
+    before = json.loads(popolni(home, "balance", "79160000001", "--json"))["money_minor"]
+    first, after = run()
+    assert "<result>0</result>" in first
+    assert after == before + 100_00
+    assert run() == (first, after)
+
+
 def test_a_balance_as_the_design_fixes_it(demo: tuple[Path, str]) -> None:
     home, _ = demo
     answer = json.loads(popolni(home, "balance", "79160000001", "--json"))
@@ -165,10 +209,14 @@ def test_whose_a_number_is(demo: tuple[Path, str]) -> None:
     assert re.search(r"^ported +yes$", popolni(home, "number", "79161234567"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["docs/running.md", "docs/catalogue.md", "docs/office.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/running.md", "docs/catalogue.md", "docs/office.md", "docs/switch.md"]
+)
 def test_every_command_of_a_page_is_one(page: str) -> None:
     """What needs files or a terminal of its own is run by the tests of its room."""
-    for command in commands(page):
+    for command in commands(f"docs/{page}.md"):
+        if command.startswith("curl "):
+            continue  # the terminal's, run by tests of the switch
         program, *words = shlex.split(command)
         assert program == "./popolni"
         options = [word for word in words if word.startswith("--")]
