@@ -21,7 +21,7 @@ from popolni.subscribers import service
 from popolni.subscribers.documents import masked, read_document
 from popolni.subscribers.models import Number, Subscriber
 from popolni.web.office import number_page
-from popolni.web.office.badges import badge
+from popolni.web.office.badges import badge, moment_of
 from popolni.web.office.base import Inline, OfficeAdmin, ReadOnly, require
 from popolni.web.office.filters import BranchFilter
 from popolni.web.office.generics import AnyModelForm
@@ -192,7 +192,8 @@ class SubscriberAdmin(OfficeAdmin):
     """People, found by how their name begins."""
 
     keyset_order = "pk"
-    list_display = ("name_or_id", "language", "created_at")
+    list_display = ("name_or_id", "language", "since")
+    since = moment_of("created_at", gettext_lazy("since"))
     search_fields = ("name",)
     search_help_text = gettext_lazy("How the name begins")
     fields = ("name", "language", "created_at", "document_masked")
