@@ -94,7 +94,7 @@ def seen_by(user: Any, rows: Any) -> Any:
 class AdjustmentAdmin(ReadOnly, OfficeAdmin):
     """All of them, the newest first; each one's page is where it is decided."""
 
-    keyset_order = "-pk"
+    ordering = ("-asked_at", "-pk")
     rows_of = ("contract", "budget")
     list_display = (
         "at", "kind_shown", "target", "amount_shown",
