@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from popolni.catalog.formats import amount, listed, money, right
+from popolni.catalog.formats import amount, listed, money, plain_number, right
 from popolni.catalog.plans.models import Plan, PlanVersion
 from popolni.catalog.plans.service import (
     create_plan,
@@ -137,9 +137,9 @@ class PlanAdmin(RoomAdmin):
         return period(row.current[0]) if row.current else "–"
 
     @display(description=gettext_lazy("versions"), ordering="version_count")
-    def how_many(self, row: Any) -> int:
+    def how_many(self, row: Any) -> str:
         """Ended ones too."""
-        return int(row.version_count)
+        return right(plain_number(row.version_count))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """A plan comes with a version."""
