@@ -23,6 +23,7 @@ from popolni.subscribers.models import Number, Subscriber
 from popolni.web.office import number_page
 from popolni.web.office.badges import badge, moment_of
 from popolni.web.office.base import Inline, OfficeAdmin, ReadOnly, require
+from popolni.web.office.exports import in_csv, plain_sum
 from popolni.web.office.filters import BranchFilter
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.search import as_number
@@ -67,6 +68,7 @@ class NumberAdmin(OfficeAdmin):
     autocomplete_fields = ("subscriber",)
     form = NumberForm
 
+    @in_csv((None, lambda row: row.pk))
     @display(description=gettext_lazy("number"))
     def number_text(self, row: Number) -> str:
         """With its plus."""
@@ -77,6 +79,10 @@ class NumberAdmin(OfficeAdmin):
         """Coloured."""
         return badge(row.get_status_display(), STATUS_COLOURS[row.status])
 
+    @in_csv(
+        (None, lambda row: plain_sum(row.money_minor)),
+        (gettext_lazy("currency"), lambda row: row.branch.currency),
+    )
     @display(description=gettext_lazy("balance"))
     def money(self, row: Number) -> str:
         """From the ledger, read for the whole page at once."""

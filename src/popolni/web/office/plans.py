@@ -30,6 +30,7 @@ from popolni.ledger.model import Unit
 from popolni.subscribers.models import Subscription
 from popolni.web.office.badges import badge, moment_of
 from popolni.web.office.base import ReadOnly, require
+from popolni.web.office.exports import in_csv, plain_sum
 from popolni.web.office.fields import key_of
 from popolni.web.office.parts import (
     NamedAdmin,
@@ -221,6 +222,7 @@ class VersionAdmin(NamedAdmin):
         versions: QuerySet[PlanVersion] = super().get_queryset(request)
         return versions.annotate(used=Exists(Subscription.objects.filter(version=OuterRef("pk"))))
 
+    @in_csv((None, lambda row: plain_sum(row.price_minor)))
     @display(description=gettext_lazy("price"), ordering="price_minor")
     def price(self, row: PlanVersion) -> str:
         """Of a period."""
