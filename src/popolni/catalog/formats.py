@@ -88,5 +88,5 @@ def duration(seconds: int) -> str:
 
 
 def right(text: str) -> SafeString:
-    """A figure in a list: its digits stand below each other."""
-    return format_html('<span class="tabular-nums whitespace-nowrap">{}</span>', text)
+    """A figure in a list: at the right of its column, its digits below each other."""
+    return format_html('<span class="office-digits tabular-nums whitespace-nowrap">{}</span>', text)

@@ -14,6 +14,7 @@ import pytest
 from auditlog.models import LogEntry
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import override
 
 from popolni.catalog.operators.models import Branch, ComplianceProfile, Operator
 from popolni.catalog.plans.models import Plan, PlanVersion
@@ -547,3 +548,13 @@ def test_the_audit_trail_has_the_terms_of_every_version(version: PlanVersion) ->
         newest = LogEntry.objects.get_for_object(allowance).first()
         assert newest is not None
         assert newest.changes["amount"] == ["None", "77"]
+
+
+def test_a_plan_is_called_as_its_latest_version(operator: Operator) -> None:
+    plan = create_plan(operator, code=f"named-{next(_codes)}", kind="combo", terms=TERMS).plan
+    new_version(plan, replace(OTHER, valid_from=day(20)))
+    with override("en"):
+        assert str(plan) == "Combo Two"
+    with override("zh-hans"):
+        assert str(plan) == "组合"
+    assert str(Plan(code="not-saved-yet", pk=-1)) == "not-saved-yet"

@@ -1,6 +1,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -502,3 +503,13 @@ def test_the_filters() -> None:
     ]:
         answer = client.get(f"{LIST}?contract__id__exact={contract.pk}&{query}")
         assert listed(answer) == expected
+
+
+def test_the_newest_comes_first_whenever_it_was_written() -> None:
+    contract, client = new_contract(), signed_in(new_user("finance"))
+    ask(client, address("float_funding", contract=contract.pk))
+    ask(client, address("float_funding", contract=contract.pk), amount="600")
+    first, second = rows(contract)
+    Adjustment.objects.filter(pk=first.pk).update(asked_at=second.asked_at + timedelta(hours=1))
+    answer = client.get(f"{LIST}?contract__id__exact={contract.pk}")
+    assert listed(answer) == [first, second]

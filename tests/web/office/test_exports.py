@@ -3,13 +3,19 @@
 import csv
 import io
 from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.test import Client
+from django.utils.text import capfirst
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from popolni.agents.models import Agent
+from popolni.topups import adjustments
 from popolni.web.office.exports import BOM, safe_cell, write_csv
+from tests.web.office.desk import new_contract, new_number, new_user
 from tests.web.office.support import client_as, demo
 
 
@@ -39,6 +45,7 @@ from tests.web.office.support import client_as, demo
         (None, ""),
         (-5, "-5"),
         (7.5, "7.5"),
+        (Decimal("-1044.00"), "-1044.00"),
         (True, "True"),
     ],
 )
@@ -103,3 +110,35 @@ def test_what_people_wrote_is_exported_as_they_wrote_it() -> None:
     text = b"".join(response).decode()
     rows = list(csv.reader(io.StringIO(text[1:], newline="")))
     assert name in rows[1]
+
+
+@pytest.mark.usefixtures("database_url", "_demo")
+def test_numbers_and_sums_are_exported_for_a_program_to_read() -> None:
+    contract = new_contract()
+    number = new_number(contract.branch)
+    user = client_as("owner")
+    columns = exported(user, "number", number.pk)
+    assert (columns["Number"], columns["Balance"], columns["Currency"]) == (
+        str(number.pk),
+        "0.00",
+        "RUB",
+    )
+    columns = exported(user, "contract", contract.pk)
+    assert (columns["Float"], columns["Low below"], columns["Currency"]) == (
+        "0.00",
+        "10000.00",
+        "RUB",
+    )
+    row = adjustments.ask("float_funding", contract, 100_050, "to be read", by=new_user("finance"))
+    columns = exported(user, "adjustment", row.pk)
+    assert (columns["Amount"], columns["Unit"]) == ("1000.50", "RUB")
+
+
+def exported(client: Client, model: str, pk: int) -> dict[str, str]:
+    """A row's cells by their headings."""
+    asked = {"action": "export_csv", "_selected_action": [pk]}
+    response: Any = client.post(f"/admin/popolni/{model}/", asked)
+    text = b"".join(response).decode()
+    headings, cells = csv.reader(io.StringIO(text[1:], newline=""))
+    assert len(headings) == len(cells)
+    return dict(zip((str(capfirst(name)) for name in headings), cells, strict=True))

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("database_url")
 
 STYLES = 'href="/static/office/office.css"'
 ICON = 'rel="icon"'
-COLOURS = "--color-primary-600"
+COLOURS = 'href="/static/office/colours.css"'
 BANNER = "demo-banner"
 MENU = 'id="nav-sidebar"'
 

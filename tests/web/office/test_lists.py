@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import override
 
 from popolni.agents.models import Agent
+from popolni.web.office.badges import moment
 from tests.web.office.desk import new_branch, new_contract, new_number, new_user, signed_in
 from tests.web.office.support import demo
 
@@ -75,3 +80,25 @@ def test_what_happened_is_in_the_audit_trail_alone() -> None:
     agent = Agent.objects.create(code="with-a-history", name="With a history")
     client = signed_in(new_user())
     assert client.get(f"{AGENTS}{agent.pk}/history/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("language", "short", "long"),
+    [
+        ("ru", "05.11.2026 07:04", "5 ноября 2026 г., 07:04"),
+        ("en", "05/11/2026 07:04", "5 Nov 2026, 07:04"),
+        ("zh-hans", "2026-11-05 07:04", "2026年11月5日 07:04"),
+    ],
+)
+def test_moments(language: str, short: str, long: str) -> None:
+    at = datetime(2026, 11, 5, 4, 4, tzinfo=UTC)
+    with override(language):
+        assert short in str(moment(at))
+        assert date_format(localtime(at), "DATETIME_FORMAT") == long
+
+
+def test_nothing_yet_is_not_nothing_found() -> None:
+    assert "Nothing was imported yet." in page("/admin/popolni/numberingimport/")
+    found = page("/admin/popolni/numberingimport/?kind__exact=plan")
+    assert "No results found" in found
+    assert "Nothing was imported yet." not in found

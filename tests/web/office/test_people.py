@@ -296,3 +296,11 @@ def test_an_owner_is_no_second_person_of_their_own() -> None:
     signed_in(new_user("finance")).post(f"{ADJUSTMENTS}{row.pk}/approve/")
     row.refresh_from_db()
     assert row.status == "posted"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "shown"),
+    [("丽", "孙", "孙丽"), ("Li", "Sun", "Li Sun"), ("Ольга", "Волкова", "Ольга Волкова")],
+)
+def test_a_chinese_name_begins_with_the_family_s(first: str, last: str, shown: str) -> None:
+    assert User(first_name=first, last_name=last).get_full_name() == shown

@@ -93,7 +93,7 @@ def test_lists_make_the_same_queries_with_one_row_and_with_three() -> None:
     of = operator("h24")
     urls = [f"{url}?q=h24-" for url in (PLANS, VERSIONS)]
     counts = queries_of_lists(browser(), urls, lambda place: plan(of, f"h24-{place}"))
-    assert counts == [(6, 6), (5, 5)]
+    assert counts == [(7, 7), (5, 5)]
 
 
 def test_a_plan_is_made_with_its_first_version() -> None:
@@ -223,7 +223,7 @@ def test_a_version_that_gets_used_while_it_is_edited_is_refused(
     use(version)
     monkeypatch.setattr("popolni.web.office.plans._is_used", lambda _version: False)
     page = refused(client, url_of(version), TERMS | {"name_en": "Typed"})
-    assert "there are numbers on Tariff (v1): make a new version of h24-plan" in page
+    assert "there are numbers on Tariff (v1): make a new version of Tariff" in page
     assert 'value="Typed"' in page
 
 

@@ -76,6 +76,32 @@ def test_a_receipt_and_an_agents_identifier_lead_to_the_transfer(branch: Branch)
         assert text in page
 
 
+def test_a_receipt_that_is_found_says_what_it_is_of(branch: Branch) -> None:
+    number, agent = new_number(branch), new_agent(branch)
+    identifier = f"about {agent.code}"
+    pay(agent, number, identifier, Channel.KIOSK)
+    page = client_as("finance").get("/admin/search/", {"s": identifier}).content.decode()
+    (about,) = re.findall(r"</strong> · ([^<]+)<", page)
+    assert re.fullmatch(
+        rf"top-up at a kiosk · [\d.,]+\s₽ · {agent.name} → \+{number.pk} · money"
+        r" · \d\d/\d\d/\d{4} \d\d:\d\d",
+        about,
+    )
+
+
+def test_a_search_that_stops_early_says_so(branch: Branch) -> None:
+    cut = "Only the first 10 of each kind are shown"
+    name = "Quentin Many"
+    numbers = [new_number(branch, name) for _each in range(11)]
+    client = client_as("support")
+    for headers in ({}, {"hx-request": "true"}):
+        page = client.get("/admin/search/", {"s": name}, headers=headers).content.decode()
+        assert page.count(f"<strong>{name}") == 10
+        assert cut in page
+        one = client.get("/admin/search/", {"s": str(numbers[0])}, headers=headers)
+        assert cut not in one.content.decode()
+
+
 def test_who_sees_no_agents_finds_no_identifiers(branch: Branch) -> None:
     number, agent = new_number(branch), new_agent(branch)
     identifier = f"secret {agent.code}"

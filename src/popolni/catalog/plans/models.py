@@ -32,7 +32,9 @@ class Plan(models.Model):
         verbose_name_plural = _("plans")
 
     def __str__(self) -> str:
-        return self.code
+        """As its latest version is called; by its code before it has one."""
+        latest = max(self.versions.all(), key=lambda version: version.version, default=None)
+        return latest.name if latest else self.code
 
 
 class PlanVersion(Named):

@@ -208,10 +208,10 @@ GIB_PROMOTIONS = tuple(
 WEB_PROMOTION = PromotionRow(
     WEB_CODE,
     "mts",
-    Text("10 % на счёт", "10 % on top", "网上充值送10%"),
+    Text("10 % на счёт", "10% on top", "网上充值送10%"),
     Text(
         "10 % от суммы пополнения на сайте, но не больше 100 ₽ за раз и трёх раз на номер",
-        "10 % of a top-up on the web, at most 100 ₽ at a time, three times for a number",
+        "10% of a top-up on the web, at most 100 ₽ at a time, three times for a number",
         "网上充值赠送10%话费，每次最多100卢布，每个号码限三次",
     ),
 )

@@ -24,6 +24,7 @@ from popolni.catalog.formats import amount, right
 from popolni.core.errors import UserError
 from popolni.core.outcome import Outcome
 from popolni.ledger.errors import LedgerError, OutcomeUnknown
+from popolni.ledger.model import Unit
 from popolni.topups import adjustments
 from popolni.topups.models import Adjustment
 from popolni.web.office.adjustment_forms import (
@@ -43,6 +44,7 @@ from popolni.web.office.adjustment_forms import (
 )
 from popolni.web.office.badges import badge, moment
 from popolni.web.office.base import OfficeAdmin, ReadOnly, require
+from popolni.web.office.exports import in_csv, plain_sum
 from popolni.web.office.parts import link
 
 if TYPE_CHECKING:
@@ -92,10 +94,21 @@ def seen_by(user: Any, rows: Any) -> Any:
     return rows
 
 
+def _signed(row: Adjustment) -> object:
+    """The amount as a plain figure: money in whole units, all else as the ledger counts it."""
+    amount = -row.amount if WAYS[row.kind].is_withdrawal else row.amount
+    return plain_sum(amount) if unit_of(target_of(row)) == Unit.MONEY else amount
+
+
+def _unit_code(row: Adjustment) -> str:
+    unit = unit_of(target_of(row))
+    return target_of(row).branch.currency if unit == Unit.MONEY else unit.name.lower()
+
+
 class AdjustmentAdmin(ReadOnly, OfficeAdmin):
     """All of them, the newest first; each one's page is where it is decided."""
 
-    keyset_order = "-pk"
+    ordering = ("-asked_at", "-pk")
     rows_of = ("contract", "budget")
     list_display = (
         "at", "kind_shown", "target", "amount_shown",
@@ -154,6 +167,7 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
         target = target_of(row)
         return link(reverse(is_page_of(target), args=(target.pk,)), target)
 
+    @in_csv((None, _signed), (gettext_lazy("unit"), _unit_code))
     @admin.display(description=gettext_lazy("amount"))
     def amount_shown(self, row: Adjustment) -> Any:
         """In its unit, with the direction."""

@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from popolni.agents.models import Agent, Commission, Contract, Credential, Outlet
 from popolni.agents.service import check_networks
-from popolni.catalog.formats import listed, percent, right
+from popolni.catalog.formats import listed, percent, plain_number, right
 from popolni.core.errors import UserError
 from popolni.web.office import credential_pages, floats
 from popolni.web.office.base import ReadOnly
@@ -162,9 +162,9 @@ class AgentAdmin(RoomAdmin):
         return [name for name in self.list_display if sees or name != "float_sum"]
 
     @display(description=gettext_lazy("outlets"), ordering="outlet_count")
-    def outlets_count(self, row: Any) -> int:
+    def outlets_count(self, row: Any) -> str:
         """How many."""
-        return int(row.outlet_count)
+        return right(plain_number(row.outlet_count))
 
     @display(description=gettext_lazy("float in all"))
     def float_sum(self, row: Agent) -> str:

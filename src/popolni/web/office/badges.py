@@ -1,7 +1,9 @@
 """Small things in lists and on pages, which as text are nothing but the text."""
 
 from datetime import datetime
+from typing import Any
 
+from django.contrib.admin import display
 from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -27,7 +29,18 @@ def badge(text: object, colour: str = "plain") -> SafeString:
 
 
 def moment(at: datetime | None) -> SafeString | None:
-    """A moment in the active time zone and language, on one line."""
+    """A moment in the active time zone and language, short, on one line."""
     if at is None:
         return None
-    return format_html('<span class="whitespace-nowrap">{}</span>', formats.localize(localtime(at)))
+    text = formats.date_format(localtime(at), "SHORT_DATETIME_FORMAT")
+    return format_html('<span class="whitespace-nowrap">{}</span>', text)
+
+
+def moment_of(field: str, description: Any) -> Any:
+    """A list's column: a moment of the row."""
+
+    @display(description=description, ordering=field, empty_value="–")
+    def shown(_admin: object, row: Any) -> SafeString | None:
+        return moment(getattr(row, field))
+
+    return shown

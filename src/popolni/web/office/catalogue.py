@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import RelatedDropdownFilter
-from unfold.widgets import UnfoldAdminColorInputWidget
+from unfold.widgets import UnfoldAdminColorInputWidget, UnfoldAdminTextareaWidget
 
 from popolni.catalog.formats import money, plain_money, right
 from popolni.catalog.operators.models import (
@@ -211,6 +211,12 @@ class MethodSettings(RoomInline):
     formset = FormSet
     fields = ("method", "is_on", "why_off_ru", "why_off_en", "why_off_zh")
     ordering = ("pk",)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """A reason is a sentence or two."""
+        if db_field.name.startswith("why_off"):
+            options["widget"] = UnfoldAdminTextareaWidget({"rows": 3})
+        return super().formfield_for_dbfield(db_field, request, **options)
 
 
 class ProfileForm(AnyModelForm):

@@ -15,6 +15,7 @@ from popolni.agents.service import open_contract
 from popolni.catalog.formats import money, right
 from popolni.topups.models import Adjustment
 from popolni.web.office import floats
+from popolni.web.office.exports import in_csv, plain_sum
 from popolni.web.office.fields import key_of
 from popolni.web.office.filters import BranchFilter
 from popolni.web.office.generics import AnyModelForm
@@ -101,12 +102,17 @@ class ContractAdmin(RoomAdmin):
         """All their floats in one query."""
         floats.add_lefts(rows)
 
+    @in_csv(
+        (None, lambda row: plain_sum(floats.left_minor(row))),
+        (gettext_lazy("currency"), lambda row: row.branch.currency),
+    )
     @display(description=gettext_lazy("float"))
     def left(self, row: Contract) -> str:
         """What is left; red below the mark."""
         colour = "text-red-600 dark:text-red-500" if floats.is_low(row) else ""
         return format_html('<span class="{}">{}</span>', colour, right(floats.left_text(row)))
 
+    @in_csv((None, lambda row: plain_sum(row.float_low_minor)))
     @display(description=gettext_lazy("low below"), ordering="float_low_minor")
     def mark(self, row: Contract) -> str:
         """The mark."""

@@ -10,13 +10,15 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.timezone import now
+from django.utils.formats import date_format
+from django.utils.timezone import localtime, now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from popolni.agents.models import Agent, Credential
 from popolni.agents.service import add_certificate, revoke, rotate_password
+from popolni.catalog.formats import beside
 from popolni.core.errors import UserError
 from popolni.web.office.base import require
 from popolni.web.office.units import DURATION, AmountField
@@ -115,15 +117,20 @@ def end(request: HttpRequest, pk: str, credential: int, each_context: Context) -
         raise Http404
     if request.method == "POST":
         revoke(row)
-        messages.success(request, _("%(credential)s: ended") % {"credential": row})
+        messages.success(request, _("%(credential)s: ended") % {"credential": _name(row)})
         return _back(agent)
     question = _("%(credential)s: end it now? Whoever uses it is refused from then on.")
     shown = {
         "title": _("End now"),
         "button": _("End now"),
-        "question": question % {"credential": row},
+        "question": question % {"credential": _name(row)},
     }
     return _page(request, agent, EndForm(), shown, each_context)
+
+
+def _name(credential: Credential) -> str:
+    since = date_format(localtime(credential.created_at), "SHORT_DATE_FORMAT")
+    return beside(credential.get_kind_display(), since)
 
 
 def is_ended(credential: Credential) -> bool:

@@ -35,6 +35,9 @@ COLOURS = {
     "osmp": "#db2777",
     "api": "#64748b",
 }
+INK = "#7b8494"
+"""Of a chart's words: it is read on white and on black."""
+
 SPANS_DAYS = (1, 7, 30)
 DAYS = {"ru": "%d.%m", "zh-hans": "%m-%d"}
 """A day below a bar, where it is not as in English."""
@@ -162,14 +165,14 @@ def _options(*, stacked: bool) -> str:
             "maintainAspectRatio": False,
             "animation": False,
             "scales": {
-                "x": {"stacked": stacked, "grid": {"display": False}},
-                "y": {"stacked": stacked, "beginAtZero": True},
+                "x": {"stacked": stacked, "grid": {"display": False}, "ticks": {"color": INK}},
+                "y": {"stacked": stacked, "beginAtZero": True, "ticks": {"color": INK}},
             },
             "plugins": {
                 "legend": {
                     "position": "bottom",
                     "align": "start",
-                    "labels": {"boxWidth": 10, "boxHeight": 10, "padding": 16},
+                    "labels": {"boxWidth": 10, "boxHeight": 10, "padding": 16, "color": INK},
                 },
                 "tooltip": {"mode": "index"},
             },

@@ -18,6 +18,7 @@ from popolni.catalog.numbering.models import (
     PortedNumber,
     Region,
 )
+from popolni.web.office.badges import moment_of
 from popolni.web.office.base import ReadOnly
 from popolni.web.office.parts import RoomAdmin
 from popolni.web.office.reports import sections
@@ -122,8 +123,10 @@ class PortedNumberAdmin(ReadOnly, RoomAdmin):
 class ImportAdmin(ReadOnly, RoomAdmin):
     """Imports, each with what it changed."""
 
-    list_display = ("imported_at", "kind", "file_names")
+    list_display = ("imported", "kind", "file_names")
+    imported = moment_of("imported_at", gettext_lazy("imported at"))
     list_filter = (("kind", ChoicesDropdownFilter),)
+    nothing_yet = gettext_lazy("Nothing was imported yet.")
     ordering = ("-pk",)
     fields = (("imported_at", "kind"), "files_shown", "report_shown")
     readonly_fields = ("imported_at", "kind", "files_shown", "report_shown")

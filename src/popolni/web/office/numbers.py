@@ -21,8 +21,9 @@ from popolni.subscribers import service
 from popolni.subscribers.documents import masked, read_document
 from popolni.subscribers.models import Number, Subscriber
 from popolni.web.office import number_page
-from popolni.web.office.badges import badge
+from popolni.web.office.badges import badge, moment_of
 from popolni.web.office.base import Inline, OfficeAdmin, ReadOnly, require
+from popolni.web.office.exports import in_csv, plain_sum
 from popolni.web.office.filters import BranchFilter
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.search import as_number
@@ -67,6 +68,7 @@ class NumberAdmin(OfficeAdmin):
     autocomplete_fields = ("subscriber",)
     form = NumberForm
 
+    @in_csv((None, lambda row: row.pk))
     @display(description=gettext_lazy("number"))
     def number_text(self, row: Number) -> str:
         """With its plus."""
@@ -77,6 +79,10 @@ class NumberAdmin(OfficeAdmin):
         """Coloured."""
         return badge(row.get_status_display(), STATUS_COLOURS[row.status])
 
+    @in_csv(
+        (None, lambda row: plain_sum(row.money_minor)),
+        (gettext_lazy("currency"), lambda row: row.branch.currency),
+    )
     @display(description=gettext_lazy("balance"))
     def money(self, row: Number) -> str:
         """From the ledger, read for the whole page at once."""
@@ -192,7 +198,8 @@ class SubscriberAdmin(OfficeAdmin):
     """People, found by how their name begins."""
 
     keyset_order = "pk"
-    list_display = ("name_or_id", "language", "created_at")
+    list_display = ("name_or_id", "language", "since")
+    since = moment_of("created_at", gettext_lazy("since"))
     search_fields = ("name",)
     search_help_text = gettext_lazy("How the name begins")
     fields = ("name", "language", "created_at", "document_masked")

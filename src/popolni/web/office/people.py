@@ -27,7 +27,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter, DropdownFilter
 from popolni.agents.roles import ROLES, assign, role_of
 from popolni.agents.staff import User
 from popolni.core.errors import UserError
-from popolni.web.office.badges import badge
+from popolni.web.office.badges import badge, moment_of
 from popolni.web.office.base import OfficeAdmin
 from popolni.web.office.people_forms import ROLE_NAMES, NewUserForm, PasswordForm, UserForm
 
@@ -56,7 +56,8 @@ class RoleFilter(DropdownFilter):  # type: ignore[misc]  # unfold carries no typ
 class UserAdmin(OfficeAdmin):
     """Users by login."""
 
-    list_display = ("username", "full_name", "role", "is_active", "second_factor", "last_login")
+    list_display = ("username", "full_name", "role", "is_active", "second_factor", "last_in")
+    last_in = moment_of("last_login", gettext_lazy("last sign-in"))
     list_filter = (RoleFilter, ("is_active", BooleanRadioFilter))
     search_fields = ("username", "first_name", "last_name")
     ordering = ("username",)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from popolni.catalog.formats import amount, listed, money, right
+from popolni.catalog.formats import amount, listed, money, plain_number, right
 from popolni.catalog.plans.models import Plan, PlanVersion
 from popolni.catalog.plans.service import (
     create_plan,
@@ -28,8 +28,9 @@ from popolni.catalog.plans.service import (
 from popolni.core.errors import UserError
 from popolni.ledger.model import Unit
 from popolni.subscribers.models import Subscription
-from popolni.web.office.badges import badge
+from popolni.web.office.badges import badge, moment_of
 from popolni.web.office.base import ReadOnly, require
+from popolni.web.office.exports import in_csv, plain_sum
 from popolni.web.office.fields import key_of
 from popolni.web.office.parts import (
     NamedAdmin,
@@ -74,10 +75,12 @@ class Versions(ReadOnly, RoomInline):
     """A plan's versions."""
 
     model = PlanVersion
-    fields = ("opened", "price", "period_shown", "valid_from", "valid_to")
+    fields = ("opened", "price", "period_shown", "begins", "ends")
     readonly_fields = fields
     ordering = ("-version",)
     tab = False
+    begins = moment_of("valid_from", gettext_lazy("valid from"))
+    ends = moment_of("valid_to", gettext_lazy("valid to"))
 
     @display(description=gettext_lazy("version"))
     def opened(self, row: PlanVersion) -> str:
@@ -115,7 +118,8 @@ class PlanAdmin(RoomAdmin):
         ).order_by("-version")
         plans: QuerySet[Plan] = super().get_queryset(request)
         return plans.prefetch_related(
-            Prefetch("versions", queryset=current, to_attr="current")
+            Prefetch("versions", queryset=current, to_attr="current"),
+            "versions",  # the latest one's name is the plan's
         ).annotate(version_count=Count("versions", distinct=True))
 
     @display(description=gettext_lazy("name"))
@@ -134,9 +138,9 @@ class PlanAdmin(RoomAdmin):
         return period(row.current[0]) if row.current else "–"
 
     @display(description=gettext_lazy("versions"), ordering="version_count")
-    def how_many(self, row: Any) -> int:
+    def how_many(self, row: Any) -> str:
         """Ended ones too."""
-        return int(row.version_count)
+        return right(plain_number(row.version_count))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """A plan comes with a version."""
@@ -196,8 +200,8 @@ class VersionAdmin(NamedAdmin):
 
     form = VersionForm
     list_display = (
-        *("name_shown", "plan", "version", "price", "period_shown", "state"),
-        *("valid_from", "valid_to", "in_use"),
+        *("name_shown", "plan_code", "version", "price", "period_shown", "state"),
+        *("begins", "ends", "in_use"),
     )
     list_filter = (("plan__operator", RelatedDropdownFilter), ("plan__kind", ChoicesDropdownFilter))
     list_select_related = ("plan",)
@@ -205,12 +209,20 @@ class VersionAdmin(NamedAdmin):
     ordering = ("plan__code", "-version")
     autocomplete_fields = ("plan",)
     actions_detail = ("new_version", "end_sale")
+    begins = moment_of("valid_from", gettext_lazy("valid from"))
+    ends = moment_of("valid_to", gettext_lazy("valid to"))
+
+    @display(description=gettext_lazy("plan"), ordering="plan__code")
+    def plan_code(self, row: PlanVersion) -> str:
+        """Its versions are called as it is, or as it was."""
+        return row.plan.code
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PlanVersion]:
         """Each with whether a number is or was on it."""
         versions: QuerySet[PlanVersion] = super().get_queryset(request)
         return versions.annotate(used=Exists(Subscription.objects.filter(version=OuterRef("pk"))))
 
+    @in_csv((None, lambda row: plain_sum(row.price_minor)))
     @display(description=gettext_lazy("price"), ordering="price_minor")
     def price(self, row: PlanVersion) -> str:
         """Of a period."""

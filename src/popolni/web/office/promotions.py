@@ -17,7 +17,7 @@ from popolni.catalog.labels import CHANNELS
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
 from popolni.catalog.promotions.service import budget_kind
 from popolni.core.errors import UserError
-from popolni.web.office.badges import badge
+from popolni.web.office.badges import badge, moment_of
 from popolni.web.office.base import ReadOnly
 from popolni.web.office.budgets import OPEN, BudgetAdmin, funded_text, left_text
 from popolni.web.office.generics import AnyModelForm
@@ -150,8 +150,8 @@ class PromotionAdmin(NamedAdmin):
         "operator",
         "gives_shown",
         "state",
-        "starts_at",
-        "ends_at",
+        "starts",
+        "ends",
         "code",
     )
     list_filter = (("operator", RelatedDropdownFilter), ("is_on", BooleanRadioFilter))
@@ -159,6 +159,8 @@ class PromotionAdmin(NamedAdmin):
     search_fields = ("code", "name_ru", "name_en", "name_zh")
     ordering = ("-starts_at", "-pk")
     autocomplete_fields = ("plans",)
+    starts = moment_of("starts_at", gettext_lazy("starts"))
+    ends = moment_of("ends_at", gettext_lazy("ends"))
     inlines = (Budgets,)
     actions_detail = ("open_budget",)
 

@@ -1,24 +1,29 @@
 """One field finds a number, a receipt, an agent's identifier, a name."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import formats
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from unfold.dataclasses import SearchResult
 
 from popolni.agents.models import Agent
 from popolni.catalog.formats import beside
+from popolni.catalog.operators.models import Branch
 from popolni.core.channel import Channel
 from popolni.core.identifiers import transfer_id
 from popolni.ledger import statements
 from popolni.ledger.client import run
-from popolni.ledger.model import REFERENCE_MAX
+from popolni.ledger.model import REFERENCE_MAX, LogEntry
 from popolni.subscribers.models import Number, Subscriber
-from popolni.web.office.entries import CODES
+from popolni.web.office.entries import lines
 
 ROWS_MAX = 10
 AGENTS_MAX = 2_000
@@ -33,14 +38,17 @@ def view(
     """A list below the field while one types, a page when one presses Enter."""
     text = request.GET.get("s", "").replace("\0", "").strip()[:REFERENCE_MAX]
     results = find(request, text) if text else []
+    context = {"results": results, "text": text, "most": ROWS_MAX, "is_cut": _is_cut(results)}
     if request.headers.get("HX-Request"):
-        template, context = "office/search_results.html", {"results": results, "text": text}
-    else:
-        title = _("Search")
-        context = {**each_context(request), "title": title, "results": results, "text": text}
-        context["back_url"] = reverse("admin:index")
-        template = "office/search.html"
-    return TemplateResponse(request, template, context)
+        return TemplateResponse(request, "office/search_results.html", context)
+    frame = {"title": _("Search"), "back_url": reverse("admin:index")}
+    context = {**each_context(request), **frame, **context}
+    return TemplateResponse(request, "office/search.html", context)
+
+
+def _is_cut(results: list[SearchResult]) -> bool:
+    """Whether of some sort there may be more than are shown."""
+    return any(many >= ROWS_MAX for many in Counter(one.icon for one in results).values())
 
 
 def find(request: HttpRequest, text: str) -> list[SearchResult]:
@@ -94,7 +102,7 @@ def _receipt(text: str) -> Iterator[SearchResult]:
         return
     for entry in run(statements.read_log(book, seq - 1, 1)):
         if entry.seq == seq:
-            yield _transfer(book, seq, entry.code)
+            yield _transfer(book, entry)
 
 
 def _identifiers(text: str) -> Iterator[SearchResult]:
@@ -103,16 +111,19 @@ def _identifiers(text: str) -> Iterator[SearchResult]:
     ids = [transfer_id(channel.value, agent, text) for agent in agents for channel in Channel]
     if not ids:
         return
-    for book, entry in run(statements.read_transfers(ids)).values():
-        yield _transfer(book, entry.seq, entry.code)
+    found = run(statements.read_transfers(ids)).values()
+    for book, entry in islice(found, ROWS_MAX):
+        yield _transfer(book, entry)
 
 
-def _transfer(book: int, seq: int, code: int) -> SearchResult:
+def _transfer(book: int, entry: LogEntry) -> SearchResult:
+    """A receipt: who paid for whom, how much, when, so that of several one is the one."""
+    currency = Branch.objects.filter(book=book).values_list("currency", flat=True).first() or ""
+    (line,) = lines(book, currency, [entry])
+    at = formats.date_format(localtime(line.at), "SHORT_DATETIME_FORMAT")
+    about = (line.what, line.amount, f"{line.debit.name} → {line.credit.name}", at)
     return SearchResult(
-        title=f"{book}-{seq}",
-        description=str(CODES.get(code, code)),
-        link=reverse("admin:transfer", args=(book, seq)),
-        icon="receipt_long",
+        title=line.receipt, description=" · ".join(about), link=line.url, icon="receipt_long"
     )
 
 
