@@ -194,15 +194,15 @@ def post_for(url: str, run: Run, seconds: float, number: int, start: Barrier) ->
         return done / elapsed
 
 
-def tpcb_per_s(url: str, seconds: float) -> float:
+def tpcb_per_s(url: str, seconds: float, clients: int = TPCB_CLIENTS) -> float:
     """TPC-B's transactions a second."""
     seconds = max(1, round(seconds))
-    clients = ("-c", str(TPCB_CLIENTS), "-j", str(os.cpu_count() or 1))
-    out = pgbench("-n", *clients, "-T", str(seconds), url=url)
+    threads = min(clients, os.cpu_count() or 1)
+    out = pgbench("-n", "-c", str(clients), "-j", str(threads), "-T", str(seconds), url=url)
     found = re.search(r"tps = ([0-9.]+)", out)
     if not found:
         raise RuntimeError(f"pgbench says: {out}")
-    say(f"TPC-B {float(found[1]):.0f} a second")
+    say(f"TPC-B, {clients} clients: {float(found[1]):.0f} a second")
     return float(found[1])
 
 

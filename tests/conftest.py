@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", help="repeat a simulation")
     parser.addoption("--shots", metavar="DIR", help="keep a picture of every page there")
     parser.addoption("--kills", default="50", help="how many a crash simulation makes")
+    parser.addoption("--faults", default="14", help="how many a network of terminals meets")
 
 
 @pytest.hookimpl(tryfirst=True)

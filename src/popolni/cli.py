@@ -105,6 +105,15 @@ BENCHES = {
         "--seconds": (5.0, 0.01, "for each run"),
         "--large": (5_000_000, 4, "accounts"),
     }),
+    "osmp": Bench("top-ups a second over HTTP, beside pgbench's TPC-B on the same server", {
+        "--seconds": (10.0, 1, "for each run"),
+        "--rounds": (3, 1, "of all runs; medians are shown"),
+        "--scale": (50, 1, "of TPC-B"),
+        "--numbers": (1_000_000, 1, "to be topped up"),
+        "--processes": (2, 1, "of the switch"),
+        "--large": (0, 0, "numbers, to compare with 10,000; 0: not"),
+        "--soak": (0, 0, "minutes of load at the end, for its memory; 0: none"),
+    }),
     "numbering": Bench("importing and looking up the numbering plan, beside a plain copy", {
         "--ranges": (450_000, 1_000, "in all"),
     }),
@@ -159,7 +168,8 @@ def run_bench(args: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(prefix="popolni-bench-") as own,
         database(args.data or Path(own) / "data") as url,
     ):
-        return run_program(command, {"POPOLNI_DATABASE_URL": url})
+        path = os.pathsep.join((str(PROJECT / "src"), str(PROJECT)))  # they share code
+        return run_program(command, {"POPOLNI_DATABASE_URL": url, "PYTHONPATH": path})
 
 
 def run_program(command: list[str], environment: dict[str, str]) -> int:

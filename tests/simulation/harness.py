@@ -20,6 +20,11 @@ STOP_S = 120
 UP_AGAIN_S = 60
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """That of a program which finds both what it tests and the tests."""
+    return os.environ | {"PYTHONPATH": f"{PROJECT / 'src'}{os.pathsep}{PROJECT}"} | variables
+
+
 class Clients:
     """Simulated clients, each a process and a file of what it was told."""
 
@@ -33,7 +38,7 @@ class Clients:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.simulation.client", *words, self.files[number]],
             cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": f"{PROJECT / 'src'}{os.pathsep}{PROJECT}"},
+            env=environment(),
         )
 
     def check(self) -> None:

@@ -28,13 +28,13 @@ RESPAWN_S = 0.5
 KILL_S = 4
 
 
-def main(host: str, port: int) -> None:
+def main(host: str, port: int, app: str = "popolni.switch.app:app") -> None:
     """Serves until it is told to end."""
     settings = read_settings()
     certificate, key = settings.tls or (None, None)
     with _folder_of_metrics():
         server = Granian(
-            "popolni.switch.app:app",
+            app,
             address=host,
             port=port,
             interface=Interfaces.ASGI,

@@ -13,7 +13,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "popolni.settings")
 django.setup()
 
 from popolni.agents.networks import is_from  # noqa: E402
-from popolni.core.parent import end_with_parent  # noqa: E402
 from popolni.switch import metrics, osmp  # noqa: E402  # they use Django's models
 from popolni.switch.api import app as api  # noqa: E402
 from popolni.switch.http import Receive, Scope, Send, respond, respond_plain  # noqa: E402
@@ -66,4 +65,3 @@ class App:
 
 
 app: Any = App(Program(read_settings()))
-end_with_parent()

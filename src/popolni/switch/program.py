@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -36,6 +38,7 @@ ENQUIRIES_AT_ONCE = 4
 """Connections for all that is no top-up, so that it cannot keep top-ups waiting."""
 PATIENCE_S = 1.8
 RETRY_S = 0.05
+WATCH_S = 1.0
 END_S = 2.5
 """What is under way at the end may take so long: less than a supervisor waits."""
 
@@ -75,7 +78,12 @@ class Program:
             stack.callback(self.journal.flush)
             tasks = [
                 asyncio.create_task(keep)
-                for keep in (self.catalogue.keep(), self.desk.keep_time(), self._measure())
+                for keep in (
+                    self.catalogue.keep(),
+                    self.desk.keep_time(),
+                    self._measure(),
+                    _end_with_parent(),
+                )
             ]
             try:
                 yield
@@ -139,6 +147,17 @@ class Program:
         while True:
             metrics.WAITING.set(self.desk.waiting)
             await asyncio.sleep(1)
+
+
+async def _end_with_parent() -> None:
+    """Ends this process, as if asked to, when the one that keeps it is gone, however that died.
+
+    Nobody else would, and it would answer at the same address beside those that come after it.
+    """
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110  # the kernel has no event for it
+        await asyncio.sleep(WATCH_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def one(statement: Statement[T]) -> Steps[T]:

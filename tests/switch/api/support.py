@@ -4,9 +4,17 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from popolni.core.refusal import Refusal
 from tests.switch.support import Answer, Switch, basic, new_reference, password_of, request
 
-LEAST = 10_00
+PARTNER_CHANNEL_HAS_NO = {
+    Refusal.AGENT_INACTIVE,
+    Refusal.OUTLET_UNKNOWN,
+    Refusal.OUTLET_INACTIVE,
+    Refusal.OUTLET_METHOD_OFF,
+    Refusal.OUTLET_DAY_LIMIT,
+}
+"""Outlets play no part, and who is off is not let in."""
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,22 @@ def test_a_body_that_does_not_come(shop: Partner) -> None:
     assert 8 < time.monotonic() - started < 20
 
 
+def test_the_long_way_is_the_short_one(shop: Partner) -> None:
+    """An order is taken before the router; what comes to the router is answered the same."""
+    number, reference = new_number(), new_reference()
+    body = json.dumps(order(number=number, reference=reference)).encode()
+    path, kind = "/api/v1/top-ups/", "application/json"
+    first = shop.send("POST", path, body, Content_Type=kind)
+    again = post(shop, body)
+    assert (first.status, again.status, again.body) == (201, 200, first.body)
+    assert first.header("location") == again.header("location")
+    for wrong in (b"", b"{", b"{}", ORDER.replace(b"10000", b"-1")):
+        answers = [shop.send("POST", path, wrong, Content_Type=kind), post(shop, wrong)]
+        assert len({(answer.status, answer.body) for answer in answers}) == 1
+    answer = shop.send("POST", "/api/v1/top-ups?dry_run=1", body, Content_Type=kind)
+    assert problem_of(answer)[:2] == (400, "malformed")
+
+
 # Who asks
 
 
@@ -227,6 +243,16 @@ def test_methods(shop: Partner, method: str, path: str, allow: set[str]) -> None
     assert set((answer.header("allow") or "").replace(" ", "").split(",")) == allow
 
 
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [("/top-ups", {"GET", "OPTIONS", "POST"}), ("/float", {"GET", "OPTIONS"})],
+)
+def test_options(shop: Partner, path: str, allow: set[str]) -> None:
+    answer = shop.send("OPTIONS", f"/api/v1{path}")
+    assert answer.status == 204
+    assert set((answer.header("allow") or "").replace(" ", "").split(",")) == allow
+
+
 # When the database is away
 
 
@@ -276,7 +302,6 @@ def test_the_log_has_a_line_for_each_and_no_secret(switch: Switch, shop: Partner
     assert basic("terminal", password_of("terminal")).partition(" ")[2] not in switch.log
 
 
-@pytest.mark.xfail(reason="processes that are forked write no figures", strict=False)
 def test_metrics_of_every_request(switch: Switch, shop: Partner) -> None:
     shop.top_up(new_number())
     shop.get("/nothing")

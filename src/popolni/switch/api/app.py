@@ -4,7 +4,7 @@ What needs no agent is answered before: the document, and the pages of problems.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -20,11 +20,19 @@ from popolni.switch import metrics
 from popolni.switch.access import NotAdmitted, TooBusy
 from popolni.switch.api import document, problems
 from popolni.switch.api.floats import get_float
-from popolni.switch.api.history import get_top_up, get_top_ups
+from popolni.switch.api.history import allow_top_ups, get_top_up, get_top_ups
 from popolni.switch.api.numbers import get_number
-from popolni.switch.api.orders import top_up
+from popolni.switch.api.orders import PATH as ORDERS
+from popolni.switch.api.orders import credit, top_up
 from popolni.switch.api.problems import Kind, Trouble, respond_trouble
-from popolni.switch.api.requests import CALL, ApiRequest, Call, check_query, unread
+from popolni.switch.api.requests import (
+    CALL,
+    ApiRequest,
+    Call,
+    check_query,
+    read_order,
+    unread,
+)
 from popolni.switch.api.reversals import reverse
 from popolni.switch.http import (
     PLAIN,
@@ -42,6 +50,7 @@ from popolni.switch.program import Program
 
 PREFIXES = ("/api/v1/", problems.PAGES)
 BODY_MAX = 64 * 1024
+JSON = (b"content-type", b"application/json")
 _BAD_BODIES = {400: Kind.MALFORMED, 408: Kind.TOO_SLOW, 413: Kind.TOO_LARGE}
 
 log = logging.getLogger("popolni.switch")
@@ -55,8 +64,9 @@ async def serve(program: Program, scope: Scope, receive: Receive, send: Send) ->
         media_type, body = page
         await respond(send, 200, body, [media_type])
         return
+    headers = dict(scope["headers"])
     try:
-        agent = await program.admit(scope, dict(scope["headers"]), None)
+        agent = await program.admit(scope, headers, None)
     except NotAdmitted:
         metrics.NOT_ADMITTED.labels(Channel.API.value).inc()
         await respond_trouble(send, Trouble(Kind.UNAUTHORIZED), problems.ASK_WHO)
@@ -65,32 +75,17 @@ async def serve(program: Program, scope: Scope, receive: Receive, send: Send) ->
         await respond_trouble(send, Trouble(Kind.UNAVAILABLE))
         return
     call = Call(program, agent)
-    status = await _answer(call, scope, receive, send)
-    _note(call, scope, status, perf_counter() - started)
-
-
-async def _answer(call: Call, scope: Scope, receive: Receive, send: Send) -> int:
-    """The status that it is answered with."""
     try:
         body = await _let_through(call, scope, receive)
-    except Trouble as trouble:
-        call.outcome = trouble.outcome
+        if scope["path"] == ORDERS and scope["method"] == "POST" and not scope["query_string"]:
+            status = await _take_order(call, headers.get(b"content-type", b""), body, send)
+        else:
+            status = await _pass_on(call, scope, body, send)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is answered
+        trouble = _trouble_of(error)
+        call.outcome, status = trouble.outcome, trouble.kind.value.status
         await respond_trouble(send, trouble)
-        return trouble.kind.value.status
-    status = 0
-
-    async def receive_body() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send_on(message: Message) -> None:
-        nonlocal status
-        status = message.get("status", status)
-        await send(message)
-
-    scope[CALL] = call
-    litestar: Any = LITESTAR  # its types of ASGI are narrower than the protocol's
-    await litestar(scope, receive_body, send_on)
-    return status
+    _note(call, status, perf_counter() - started)
 
 
 async def _let_through(call: Call, scope: Scope, receive: Receive) -> bytes:
@@ -105,12 +100,38 @@ async def _let_through(call: Call, scope: Scope, receive: Receive) -> bytes:
         raise Trouble(_BAD_BODIES[error.status]) from None
 
 
-def _note(call: Call, scope: Scope, status: int, seconds: float) -> None:
-    handler = scope.get("route_handler")
-    command = getattr(handler, "name", None) or "none"
-    call.program.counted.request(Channel.API, call.agent.code, command, call.outcome, seconds)
+async def _take_order(call: Call, content_type: bytes, body: bytes, send: Send) -> int:
+    """The hottest route: Litestar, which describes it, would cost more than all the rest."""
+    call.command = top_up.name or ""
+    told = await credit(call, read_order(content_type, body))
+    headers = [(name.encode(), value.encode()) for name, value in told.headers.items()]
+    await respond(send, told.status, msgspec.json.encode(told.receipt), [JSON, *headers])
+    return told.status
+
+
+async def _pass_on(call: Call, scope: Scope, body: bytes, send: Send) -> int:
+    """The status with which Litestar answers."""
+    status = 0
+
+    async def receive_body() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send_on(message: Message) -> None:
+        nonlocal status
+        status = message.get("status", status)
+        await send(message)
+
+    scope[CALL] = call
+    litestar: Any = LITESTAR  # its types of ASGI are narrower than the protocol's
+    await litestar(scope, receive_body, send_on)
+    call.command = getattr(scope.get("route_handler"), "name", None) or call.command
+    return status
+
+
+def _note(call: Call, status: int, seconds: float) -> None:
+    call.program.counted.request(Channel.API, call.agent.code, call.command, call.outcome, seconds)
     call.program.journal.write(
-        command,
+        call.command,
         channel=Channel.API.value,
         agent=call.agent.code,
         reference=call.reference,
@@ -123,12 +144,30 @@ def _note(call: Call, scope: Scope, status: int, seconds: float) -> None:
     )
 
 
-# Errors
+def _trouble_of(error: Exception) -> Trouble:
+    """What an error is to who asked."""
+    if isinstance(error, Trouble):
+        return error
+    if isinstance(error, LedgerUnavailable | OutcomeUnknown):  # nothing was to be changed
+        return Trouble(Kind.UNAVAILABLE, refusal=Refusal.UNAVAILABLE)
+    if isinstance(error, NotFoundException):
+        return Trouble(Kind.NOT_FOUND)
+    if isinstance(error, MethodNotAllowedException):
+        return Trouble(Kind.METHOD_NOT_ALLOWED)
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return unread(error.extra)
+    log.error("a request could not be answered", exc_info=error)
+    return Trouble(Kind.FAULT)
 
 
-def _respond(request: Request[Any, Any, Any], trouble: Trouble, **headers: str) -> Response[Any]:
-    call: Any = request.scope
-    call[CALL].outcome = trouble.outcome
+def _tell(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """The answer, where Litestar was asked."""
+    trouble = _trouble_of(error)
+    scope: Any = request.scope
+    scope[CALL].outcome = trouble.outcome
+    headers: dict[str, str] = {}
+    if isinstance(error, MethodNotAllowedException):
+        headers["allow"] = dict(error.headers or {})["allow"]
     if trouble.retry_after:
         headers["retry-after"] = trouble.retry_after
     return Response(
@@ -139,46 +178,13 @@ def _respond(request: Request[Any, Any, Any], trouble: Trouble, **headers: str) 
     )
 
 
-def _tell_trouble(request: Request[Any, Any, Any], error: Trouble) -> Response[Any]:
-    return _respond(request, error)
-
-
-def _tell_unavailable(request: Request[Any, Any, Any], _error: Exception) -> Response[Any]:
-    return _respond(request, Trouble(Kind.UNAVAILABLE, refusal=Refusal.UNAVAILABLE))
-
-
-def _tell_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """What Litestar found: no such page, a parameter that cannot be read."""
-    if isinstance(error, NotFoundException):
-        return _respond(request, Trouble(Kind.NOT_FOUND))
-    if isinstance(error, MethodNotAllowedException):
-        allow = dict(error.headers or {}).get("allow", "")
-        return _respond(request, Trouble(Kind.METHOD_NOT_ALLOWED), allow=allow)
-    if error.status_code < 500:
-        return _respond(request, unread(error.extra))
-    return _tell_fault(request, error)
-
-
-def _tell_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    log.error("a request could not be answered", exc_info=error)
-    return _respond(request, Trouble(Kind.FAULT))
-
-
-_ERRORS: dict[int | type[Exception], Callable[[Any, Any], Response[Any]]] = {
-    Trouble: _tell_trouble,
-    LedgerUnavailable: _tell_unavailable,
-    OutcomeUnknown: _tell_unavailable,
-    HTTPException: _tell_http,
-    Exception: _tell_fault,
-}
-
-HANDLERS = (top_up, get_top_up, get_top_ups, reverse, get_number, get_float)
+HANDLERS = (allow_top_ups, top_up, get_top_up, get_top_ups, reverse, get_number, get_float)
 LITESTAR = Litestar(
     HANDLERS,
     path=document.PREFIX,
     request_class=ApiRequest,
     before_request=check_query,
-    exception_handlers=_ERRORS,
+    exception_handlers={HTTPException: _tell, Exception: _tell},
     openapi_config=None,
     logging_config=None,
 )
@@ -189,4 +195,4 @@ def pages() -> Mapping[str, tuple[tuple[bytes, bytes], bytes]]:
     """What anybody may read: by its path, its type and its text."""
     described = msgspec.json.encode(document.document(HANDLERS))
     found = {kind.type: (PLAIN, problems.page(kind)) for kind in Kind}
-    return {document.PATH: ((b"content-type", b"application/json"), described), **found}
+    return {document.PATH: (JSON, described), **found}

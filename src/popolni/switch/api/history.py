@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
-from litestar import get
+from litestar import Response, get, route
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Meta
@@ -202,6 +202,9 @@ async def get_top_ups(  # noqa: PLR0913  # parameters of the address
     New ones come at the end: keep the last `cursor`, and ask with it again for what is new.
     """
     call = request.call
+    begins = None if since is None else read_moment(since, "from")
+    ends = None if until is None else read_moment(until, "to")
+    position = {} if cursor is None else read_cursor(cursor)
     if reference is not None:
         return await _by_reference(call, reference)
     catalogue = call.program.catalogue()
@@ -210,9 +213,9 @@ async def get_top_ups(  # noqa: PLR0913  # parameters of the address
         list_top_ups(
             call.agent.id,
             [branch.book for branch in branches if branch],
-            since=None if since is None else read_moment(since, "from"),
-            until=None if until is None else read_moment(until, "to"),
-            position={} if cursor is None else read_cursor(cursor),
+            since=begins,
+            until=ends,
+            position=position,
             limit=limit,
         )
     )
@@ -221,6 +224,12 @@ async def get_top_ups(  # noqa: PLR0913  # parameters of the address
         cursor=write_cursor(page.position),
         has_more=page.has_more,
     )
+
+
+@route("/top-ups", http_method="OPTIONS", name="options", include_in_schema=False)
+async def allow_top_ups() -> Response[None]:
+    """Litestar's own answer names one of the two that are there."""
+    return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, POST"})
 
 
 async def _by_reference(call: Call, reference: str) -> TopUp:

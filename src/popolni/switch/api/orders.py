@@ -1,6 +1,8 @@
 """A top-up is asked for: the one request of this API that moves money to a number."""
 
 import logging
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from litestar import Response, post
 from litestar.params import JSONBody
@@ -9,7 +11,7 @@ from popolni.core.channel import Channel
 from popolni.core.number import read_number
 from popolni.core.refusal import Refusal
 from popolni.switch.api import examples
-from popolni.switch.api.document import ASKED_AGAIN, BODY, answers
+from popolni.switch.api.document import ASKED_AGAIN, BODY, PREFIX, answers
 from popolni.switch.api.model import Order, Receipt
 from popolni.switch.api.problems import KINDS, Kind, Trouble, Wrong
 from popolni.switch.api.requests import ApiRequest, Call, in_zone
@@ -18,6 +20,7 @@ from popolni.switch.words import refusal_in_words
 from popolni.topups.facts import read_facts
 from popolni.topups.rules import Answer, Ask, Refused, Unknown
 
+PATH = f"{PREFIX}/top-ups"
 PAID_YEARS = range(2000, 2100)
 
 _ABOUT_AMOUNTS = frozenset(
@@ -65,21 +68,31 @@ async def top_up(request: ApiRequest, data: JSONBody[Order]) -> Response[Receipt
     The same top-up is the same number and the same amount; in what else a repeat differs is no
     matter.
     """
-    call = request.call
-    ask = _read_ask(call, data)
-    answer = await _answer(call, data, ask)
+    status, receipt, headers = await credit(request.call, data)
+    return Response(receipt, status_code=status, headers=headers)
+
+
+class Told(NamedTuple):
+    """An answer that is no problem."""
+
+    status: int
+    receipt: Receipt
+    headers: Mapping[str, str]
+
+
+async def credit(call: Call, order: Order) -> Told:
+    """Asks the desk, whatever way the order came. Raises Trouble."""
+    ask = _read_ask(call, order)
+    answer = await _answer(call, order, ask)
     if isinstance(answer, Refused):
         raise _refused(call, answer)
     if isinstance(answer, Unknown):
         call.outcome = "fault" if call.outcome == "fault" else "unknown"
-        return Response(_receipt(data, ask, None), status_code=202, headers=ASKED_AGAIN)
+        return Told(202, _receipt(order, ask, None), ASKED_AGAIN)
+    receipt = call.receipt = answer.receipt
     call.outcome = "repeat" if answer.is_repeat else "credited"
-    call.receipt = answer.receipt
-    return Response(
-        _receipt(data, ask, answer.receipt),
-        status_code=200 if answer.is_repeat else 201,
-        headers={"location": f"/api/v1/top-ups/{answer.receipt}"},
-    )
+    status = 200 if answer.is_repeat else 201
+    return Told(status, _receipt(order, ask, receipt), {"location": f"{PATH}/{receipt}"})
 
 
 def _read_ask(call: Call, order: Order) -> Ask:

@@ -27,6 +27,7 @@ CALL = "popolni.call"
 """Where in the scope it is."""
 BODY = "data"
 """What Litestar calls it."""
+MISSING = "the body is missing"
 ECHO_MAX = 200
 """Characters of somebody's fault that are told back."""
 WHOLE_DIGITS_MAX = 20
@@ -46,6 +47,7 @@ class Call:
 
     program: Program
     agent: AgentTerms
+    command: str = "none"
     outcome: str = "done"
     reference: str | None = None
     number: int | None = None
@@ -65,14 +67,15 @@ class ApiRequest(Request[Any, Any, Any]):
 
     async def json(self) -> Order:
         """The one body that there is. Raises Trouble."""
-        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise Trouble(Kind.WRONG_CONTENT_TYPE)
-        return read_order(await self.body())
+        return read_order(self.headers.get("content-type", "").encode(), await self.body())
 
 
-def read_order(body: bytes) -> Order:
+def read_order(content_type: bytes, body: bytes) -> Order:
     """Raises Trouble, which says where it is wrong."""
+    if content_type.partition(b";")[0].strip().lower() != b"application/json":
+        raise Trouble(Kind.WRONG_CONTENT_TYPE)
+    if not body:
+        raise malformed(MISSING, pointer="")
     try:
         try:
             order = _decoder.decode(body)
@@ -80,7 +83,7 @@ def read_order(body: bytes) -> Order:
             order = _read_whole_numbers(body)
         else:
             # It has no object within, so that every name in it is one of an order.
-            json.loads(body, object_pairs_hook=_once)
+            _names.decode(body.decode())
     except msgspec.ValidationError as error:
         found = _PLACE.fullmatch(str(error))
         detail, path = found.groups() if found else (str(error), "")
@@ -111,11 +114,15 @@ def _whole(text: str) -> int | float:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise malformed("it comes twice", pointer=f"/{name[:ECHO_MAX]}")
-    return dict(pairs)
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise malformed("it comes twice", pointer=f"/{twice[:ECHO_MAX]}")
+    return named
+
+
+_names = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def is_reference(text: str) -> bool:
@@ -162,7 +169,7 @@ def unread(extra: Any) -> Trouble:
     """For what Litestar could not read: parameters, or a body that is not there."""
     found = [one for one in extra if isinstance(one, dict)] if isinstance(extra, list) else []
     wrong = [
-        Wrong(pointer="", detail="the body is missing")
+        Wrong(pointer="", detail=MISSING)
         if one.get("key") == BODY
         else Wrong(parameter=one.get("key"), detail=str(one.get("message"))[:ECHO_MAX])
         for one in found
