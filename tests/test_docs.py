@@ -214,7 +214,7 @@ def test_whose_a_number_is(demo: tuple[Path, str]) -> None:
 )
 def test_every_command_of_a_page_is_one(page: str) -> None:
     """What needs files or a terminal of its own is run by the tests of its room."""
-    for command in commands(f"docs/{page}.md"):
+    for command in commands(page):
         if command.startswith("curl "):
             continue  # the terminal's, run by tests of the switch
         program, *words = shlex.split(command)

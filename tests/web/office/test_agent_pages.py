@@ -109,10 +109,21 @@ def test_the_list_has_each_agent_s_outlets_and_float() -> None:
 
 def test_an_agent_is_added_and_changed() -> None:
     client = browser()
-    data = {"code": "h24-new", "name": "Сеть", "is_active": "on", "networks": "203.0.113.0/24, ::1"}
+    data = {
+        "code": "h24-new",
+        "name": "Сеть",
+        "is_active": "on",
+        "networks": "203.0.113.0/24, ::1",
+        "requests_per_s": "50",
+        "reversal_minutes": "15",
+        "language": "zh",
+        "osmp_commands": ["cancel", "status"],
+    }
     assert sent(client, reverse("admin:popolni_agent_add"), data) == AGENTS
     row = Agent.objects.get(code="h24-new")
     assert (row.name, row.networks) == ("Сеть", ["203.0.113.0/24", "::1/128"])
+    assert (row.requests_per_s, row.reversal_minutes) == (50, 15)
+    assert (row.language, row.osmp_commands) == ("zh", ["cancel", "status"])
     sent(client, url_of(row), NO_ROWS | data | {"name": "Другая", "code": "forged", "networks": ""})
     row.refresh_from_db()
     assert (row.name, row.code, row.networks) == ("Другая", "h24-new", [])
@@ -132,6 +143,7 @@ def test_a_contract_is_opened_with_its_float_and_commissions() -> None:
         "reference": "№ 24",
         "valid_from": "2026-01-01",
         "float_low_minor": "2500.50",
+        "cash_identity": "gosuslugi",
         "commissions-TOTAL_FORMS": "2",
         "commissions-INITIAL_FORMS": "0",
         "commissions-0-channel": "osmp",
@@ -142,6 +154,7 @@ def test_a_contract_is_opened_with_its_float_and_commissions() -> None:
     assert sent(client, url, data) == CONTRACTS
     row = Contract.objects.get(agent=of)
     assert (row.branch, row.valid_from, row.float_low_minor) == (at, date(2026, 1, 1), 250_050)
+    assert row.cash_identity == "gosuslugi"
     commissions = row.commissions.order_by("pk").values_list("channel", "basis_points")
     assert list(commissions) == [(Channel.OSMP.value, 125), (Channel.TILL.value, 0)]
     account = float_account(row)
@@ -168,6 +181,7 @@ def test_a_contract_ends_but_never_moves() -> None:
         "valid_from": "2026-01-01",
         "valid_to": "2026-12-31",
         "float_low_minor": "1",
+        "cash_identity": "none",
         "commissions-TOTAL_FORMS": "0",
         "commissions-INITIAL_FORMS": "0",
     }
