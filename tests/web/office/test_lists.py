@@ -10,6 +10,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import override
 
 from popolni.agents.models import Agent
+from popolni.web.office.adjustment_forms import AmountForm
 from popolni.web.office.badges import moment
 from tests.web.office.desk import new_branch, new_contract, new_number, new_user, signed_in
 from tests.web.office.support import demo
@@ -102,3 +103,24 @@ def test_nothing_yet_is_not_nothing_found() -> None:
     found = page("/admin/popolni/numberingimport/?kind__exact=plan")
     assert "No results found" in found
     assert "Nothing was imported yet." not in found
+
+
+@pytest.mark.parametrize(
+    ("language", "label", "text"),
+    [
+        ("ru", "Сумма, ₽", "Сумма — не меньше 0,01\N{NO-BREAK SPACE}₽."),
+        ("en", "Sum, ₽", "The sum is not below 0.01\N{NO-BREAK SPACE}₽."),
+        ("zh-hans", "金额（₽）", "金额不能低于0.01\N{NO-BREAK SPACE}₽。"),
+    ],
+)
+def test_sums_are_asked_for_in_a_currency(language: str, label: str, text: str) -> None:
+    with override(language):
+        form = AmountForm(new_contract(), {"amount": "0"})
+        assert form.fields["amount"].label == label
+        assert form.errors == {"amount": [text]}
+
+
+def test_a_contract_s_mark_is_in_its_branch_s_currency() -> None:
+    contract = new_contract(new_branch(currency="KZT"))
+    shown = page(f"/admin/popolni/contract/{contract.pk}/change/")
+    assert "Float is low below, ₸" in shown

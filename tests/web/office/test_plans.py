@@ -147,7 +147,7 @@ def test_a_plan_that_the_service_refuses_keeps_what_was_typed() -> None:
         ({"limited_kbit_per_s": ""}, "say how fast limited service is: from 1 kbit/s on"),
         ({"when_short": "stop"}, "service stops here: leave the speed out"),
         ({"period_count": "0"}, "1 or more"),
-        ({"price_minor": "-1"}, "Ensure this value is greater than or equal to 0"),
+        ({"price_minor": "-1"}, "The sum is not below 0"),
         ({"data_amount_0": "0.0000001"}, "is no whole number: take a smaller unit"),
         ({"data_amount_0": "0"}, "from 1 to"),
         ({"data_block_0": ""}, "say by what it is charged"),

@@ -25,7 +25,7 @@ from unfold.widgets import (
 
 from popolni.agents.models import Contract
 from popolni.agents.service import float_left
-from popolni.catalog.formats import SYMBOLS, amount
+from popolni.catalog.formats import amount
 from popolni.catalog.promotions.models import PromotionBudget
 from popolni.catalog.promotions.service import budget_kind, budget_left
 from popolni.core.errors import UserError
@@ -235,8 +235,8 @@ def amount_field(target: Target) -> forms.Field:
         return AmountField(TYPED_IN[unit], label=gettext_lazy("Amount"))
     currency = target.branch.currency
     widget = UnfoldAdminDecimalFieldWidget(attrs={"step": "0.01", "min": "0.01", "autofocus": ""})
-    label = _("Amount, %(currency)s") % {"currency": SYMBOLS.get(currency, currency)}
-    return MoneyField(label=label, min_value=Decimal("0.01"), widget=widget)
+    least = Decimal("0.01")
+    return MoneyField(label=_("Sum"), currency=currency, min_value=least, widget=widget)
 
 
 class AmountForm(forms.Form):

@@ -19,12 +19,17 @@ from popolni.web.office.paging import KeysetChangeList, take_keys
 
 
 class MoneyFields:
-    """Fields in minor units are typed in whole ones."""
+    """Fields in minor units are typed in whole ones.
+
+    `currency` is theirs; None where each row has its own.
+    """
+
+    currency: str | None = "RUB"
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         """A `MoneyField` for these, the framework's own for all others."""
         if db_field.name.endswith(MINOR) and isinstance(db_field, models.IntegerField):
-            return money_field(db_field)
+            return money_field(db_field, self.currency)
         return super().formfield_for_dbfield(db_field, request, **options)  # type: ignore[misc]  # a mixin
 
 

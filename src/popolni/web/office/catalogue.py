@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.widgets import UnfoldAdminColorInputWidget, UnfoldAdminTextareaWidget
 
-from popolni.catalog.formats import money, plain_money, right
+from popolni.catalog.formats import money, right
 from popolni.catalog.operators.models import (
     Branch,
     ChannelLimit,
@@ -115,6 +115,7 @@ class BranchAdmin(NamedAdmin):
     search_fields = ("code", "name_ru", "name_en", "name_zh", "book")
     ordering = ("book",)
     autocomplete_fields = ("regions",)
+    currency = None  # it stands beside the sum
     fieldsets = (
         (
             None,
@@ -272,4 +273,4 @@ class ProfileAdmin(RoomAdmin):
 
 
 def _sum(amount_minor: int) -> str:
-    return right(plain_money(amount_minor))
+    return right(money(amount_minor))

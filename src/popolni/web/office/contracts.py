@@ -16,7 +16,7 @@ from popolni.catalog.formats import money, right
 from popolni.topups.models import Adjustment
 from popolni.web.office import floats
 from popolni.web.office.exports import in_csv, plain_sum
-from popolni.web.office.fields import key_of
+from popolni.web.office.fields import key_of, with_currency
 from popolni.web.office.filters import BranchFilter
 from popolni.web.office.generics import AnyModelForm
 from popolni.web.office.parts import (
@@ -94,6 +94,7 @@ class ContractAdmin(RoomAdmin):
     search_fields = ("agent__code", "agent__name", "reference")
     ordering = ("agent__name", "pk")
     autocomplete_fields = ("agent", "branch")
+    currency = None
     inlines = (Commissions,)
     actions_detail = ("fund", "withdraw")
     change_form_outer_after_template = "office/agents/floats.html"
@@ -117,6 +118,16 @@ class ContractAdmin(RoomAdmin):
     def mark(self, row: Contract) -> str:
         """The mark."""
         return right(money(row.float_low_minor, row.branch.currency))
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any
+    ) -> type[Any]:
+        """With the currency of the branch, once there is one."""
+        form: type[Any] = super().get_form(request, obj, change, **options)
+        mark = form.base_fields.get("float_low_minor")
+        if obj and mark:
+            mark.label = with_currency(mark.label, obj.branch.currency)
+        return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """A new one has no end yet."""

@@ -7,6 +7,7 @@ from django import forms
 from django.http import Http404, HttpRequest
 from django.urls import reverse
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget
 
@@ -45,7 +46,6 @@ IDENTITIES = [
 class PreviewForm(forms.Form):
     """What would a top-up give?"""
 
-    amount_minor = MoneyField(label=gettext_lazy("Sum"), initial=50_000, min_value=0)
     channel = forms.ChoiceField(
         label=gettext_lazy("Channel"), choices=CHANNELS, widget=UnfoldAdminSelectWidget
     )
@@ -58,6 +58,17 @@ class PreviewForm(forms.Form):
         required=False,
         widget=UnfoldAdminSelectWidget,
     )
+
+
+def _preview_form(row: Number, data: Any = None) -> PreviewForm:
+    """In the currency of the number's branch."""
+    form = PreviewForm(data)
+    currency = row.branch.currency
+    form.fields["amount_minor"] = MoneyField(
+        label=_("Sum"), initial=50_000, min_value=0, currency=currency
+    )
+    form.order_fields(["amount_minor"])
+    return form
 
 
 def find(number: int) -> Number:
@@ -166,7 +177,7 @@ def _timeline(request: HttpRequest, row: Number) -> dict[str, Any]:
 def _preview(request: HttpRequest, row: Number) -> dict[str, Any]:
     """What the form asked, answered by the rules."""
     asked = "amount_minor" in request.GET
-    form = PreviewForm(request.GET) if asked else PreviewForm()
+    form = _preview_form(row, request.GET if asked else None)
     if not (asked and form.is_valid()):
         return {"preview_form": form}
     answer = preview(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from django import forms
@@ -19,7 +20,7 @@ from unfold.decorators import action
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
 
-from popolni.catalog.formats import listed, plain_money
+from popolni.catalog.formats import listed, money, plain_money
 from popolni.core.errors import UserError
 from popolni.web.office.base import Inline, OfficeAdmin
 from popolni.web.office.fields import MINOR
@@ -47,18 +48,22 @@ class ShownMoney:
     """Fields in minor units that may only be read are shown in whole ones, too."""
 
     model: type[models.Model]
+    currency: str | None
 
     @property
     def readonly_preprocess_fields(self) -> dict[str, Callable[[str], str]]:
         """How the text of a field is changed before it is shown."""
         names = (field.name for field in self.model._meta.get_fields())
-        return {name: money_of_text for name in names if name.endswith(MINOR)}
+        shown = partial(money_of_text, currency=self.currency)
+        return {name: shown for name in names if name.endswith(MINOR)}
 
 
-def money_of_text(text: str) -> str:
-    """`50050`, as a field of minor units is shown, as `500.50`; what is no number stays."""
+def money_of_text(text: str, currency: str | None) -> str:
+    """`50050`, as a field of minor units is shown, as `500.50 ₽`; what is no number stays."""
     digits = re.sub(r"[^\d-]", "", text)
-    return plain_money(int(digits)) if digits.strip("-") else text
+    if not digits.strip("-"):
+        return text
+    return money(int(digits), currency) if currency else plain_money(int(digits))
 
 
 class RoomAdmin(ShownMoney, OfficeAdmin):

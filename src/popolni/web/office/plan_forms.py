@@ -67,13 +67,15 @@ class TermsForm(forms.Form):
     voice_amount = AmountField(SECONDS, label=gettext_lazy("Calls"), required=False)
     messages_amount = AmountField(MESSAGES, label=gettext_lazy("Messages"), required=False)
     data_price_minor = MoneyField(
-        label=gettext_lazy("Internet: price"), required=False, min_value=0
+        label=gettext_lazy("Internet: price"), required=False, min_value=0, currency="RUB"
     )
     data_block = AmountField(BYTES, label=gettext_lazy("Internet: charged by"), required=False)
-    voice_price_minor = MoneyField(label=gettext_lazy("Calls: price"), required=False, min_value=0)
+    voice_price_minor = MoneyField(
+        label=gettext_lazy("Calls: price"), required=False, min_value=0, currency="RUB"
+    )
     voice_block = AmountField(SECONDS, label=gettext_lazy("Calls: charged by"), required=False)
     messages_price_minor = MoneyField(
-        label=gettext_lazy("Messages: price"), required=False, min_value=0
+        label=gettext_lazy("Messages: price"), required=False, min_value=0, currency="RUB"
     )
     messages_block = AmountField(
         MESSAGES, label=gettext_lazy("Messages: charged by"), required=False
