@@ -14,8 +14,8 @@ from popolni.ledger.statements import Statement
 class NumberFacts(NamedTuple):
     """A number of ours: whose it is, and what it was topped up by, in minor units.
 
-    The sums are those of the branch's day and calendar month, without what was reversed in them;
-    a pending top-up counts in full until it is known not to be one.
+    The sums are those of the branch's day and calendar month, without those top-ups of them that
+    were reversed since; a pending one counts in full until it is known what became of it.
     """
 
     branch_id: int
@@ -71,9 +71,17 @@ _FACTS = f"""
         as b (branch, book, day_starts_at, month_starts_at, seq) on b.branch = n.branch_id
     left join lateral (
         select
-            sum(t.amount)::bigint as month,
-            sum(t.amount) filter (where t.created_at >= b.day_starts_at)::bigint as today
+            sum(t.amount - missed.amount)::bigint as month,
+            sum(t.amount - missed.amount)
+                filter (where t.created_at >= b.day_starts_at)::bigint as today
         from ledger.transfer as t
+        cross join lateral (  -- what a pending one did not become
+            select case when t.flags & 2 = 0 then 0 else coalesce((
+                select t.amount - case when r.flags & 4 <> 0 then r.amount else 0 end
+                from ledger.transfer as r
+                where r.book = t.book and r.pending_id = t.id
+            ), 0) end
+        ) as missed (amount)
         where
             t.book = b.book
             and t.credit_account = {_MONEY} + wanted.number
@@ -84,15 +92,21 @@ _FACTS = f"""
     ) as paid on true
     left join lateral (
         select
-            sum(t.amount)::bigint as month,
-            sum(t.amount) filter (where t.created_at >= b.day_starts_at)::bigint as today
+            sum(u.amount)::bigint as month,
+            sum(u.amount) filter (where u.created_at >= b.day_starts_at)::bigint as today
         from ledger.transfer as t
+        cross join lateral (
+            select * from ledger.transfer as x
+            where x.book = t.book and x.seq = t.reference_id offset 0
+        ) as u
         where
             paid.month > 0
             and t.book = b.book
             and t.debit_account = {_MONEY} + wanted.number
             and t.seq >= b.seq
             and t.code = {Code.TOP_UP_REVERSAL.value}
+            and u.seq >= b.seq
+            and u.created_at >= b.month_starts_at
     ) as back on true"""  # noqa: S608  # constants only
 
 

@@ -53,6 +53,7 @@ class Faults:
         self.kinds: dict[str, Callable[[], Awaitable[None]]] = {
             "a switch's process killed": self._kill_worker,
             "a switch killed, its processes left behind": self._kill_switch,
+            "a switch asked to end, and started again": self._end_switch,
             "PostgreSQL killed": self._kill_postgres,
             "a process of PostgreSQL killed": self._kill_backend,
             "a switch's process stopped for a while": self._stop_worker,
@@ -130,6 +131,17 @@ class Faults:
             switch.start()
 
         self._meanwhile(start_again())
+
+    async def _end_switch(self) -> None:
+        switch = self._switch()
+
+        async def end_and_start() -> None:
+            switch.lives += 1
+            await switch.end()
+            switch.lives += 1
+            switch.start()
+
+        self._meanwhile(end_and_start())
 
     async def _kill_postgres(self) -> None:
         with suppress(FileNotFoundError, ProcessLookupError, ValueError, IndexError):

@@ -20,6 +20,8 @@ from tests.simulation.network.wire import HOST, Line
 READY_S = 60
 END_S = 20
 KEEP_S = 0.2
+QUEUE = 12
+"""So few may wait that some hear that it is busy."""
 
 
 def free_port() -> int:
@@ -43,6 +45,9 @@ class Switch:
         self._left_behind: list[psutil.Process] = []
 
     def start(self) -> None:
+        """Starts it, unless it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
         self._is_kept = True
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -140,7 +145,11 @@ async def running_switches(
         place_folder.mkdir()
         line = Line(url, place_folder)
         await line.open()
-        own = {"POPOLNI_DATABASE_URL": line.url, "POPOLNI_SWITCH_PROCESSES": str(count)}
+        own = {
+            "POPOLNI_DATABASE_URL": line.url,
+            "POPOLNI_SWITCH_PROCESSES": str(count),
+            "POPOLNI_SWITCH_QUEUE": str(QUEUE),
+        }
         switches.append(Switch(line, place_folder, module, {**variables, **own}))
     keeping = [asyncio.create_task(switch.keep()) for switch in switches]
     try:

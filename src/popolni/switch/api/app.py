@@ -4,8 +4,6 @@ What needs no agent is answered before: the document, and the pages of problems.
 """
 
 import logging
-from collections.abc import Mapping
-from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -59,7 +57,7 @@ log = logging.getLogger("popolni.switch")
 async def serve(program: Program, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers one request."""
     started = perf_counter()
-    page = pages().get(scope["path"])
+    page = PAGES.get(scope["path"])
     if page and scope["method"] in ("GET", "HEAD"):
         media_type, body = page
         await respond(send, 200, body, [media_type])
@@ -190,9 +188,8 @@ LITESTAR = Litestar(
 )
 
 
-@cache
-def pages() -> Mapping[str, tuple[tuple[bytes, bytes], bytes]]:
-    """What anybody may read: by its path, its type and its text."""
-    described = msgspec.json.encode(document.document(HANDLERS))
-    found = {kind.type: (PLAIN, problems.page(kind)) for kind in Kind}
-    return {document.PATH: (JSON, described), **found}
+PAGES = {
+    document.PATH: (JSON, msgspec.json.encode(document.document(HANDLERS))),
+    **{kind.type: (PLAIN, problems.page(kind)) for kind in Kind},
+}
+"""What anybody may read: by its path, its type and its text."""
