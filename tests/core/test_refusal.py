@@ -17,6 +17,7 @@ LIST = {
     "number_closed": False,
     "number_blocked": False,
     "contract_not_in_force": False,
+    "currency_other": False,
     "channel_off": False,
     "method_off": False,
     "outlet_method_off": False,

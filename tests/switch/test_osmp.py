@@ -189,7 +189,7 @@ def test_what_a_terminal_shows(switch: Switch, command: str) -> None:
     assert shown.fields == (
         Field("operator", "Wave"),
         Field("name", "Анна И."),
-        Field("bonus", f"1\u00a0GiB until {day:%d/%m/%Y}"),
+        Field("bonus", f"1\u00a0GB until {day:%d/%m/%Y}"),
     )
     assert switch.terminal().ask(command, account=number).fields == shown.fields[:2]
     assert switch.terminal("shop").ask(command, account=poor).fields == (

@@ -34,6 +34,8 @@ class Refusal(StrEnum):
 
     CONTRACT_NOT_IN_FORCE = auto()
     """The agent has no contract with the number's branch, or not on this day."""
+    CURRENCY_OTHER = auto()
+    """The sum is in another currency than the one that the branch keeps its book in."""
     CHANNEL_OFF = auto()
     METHOD_OFF = auto()
     """The operator does not take this method."""

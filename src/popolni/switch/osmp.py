@@ -71,6 +71,7 @@ RESULTS: Mapping[Refusal, Result] = {
     Refusal.NUMBER_CLOSED: Result.NOT_ACTIVE,
     Refusal.NUMBER_BLOCKED: Result.NOT_ACTIVE,
     Refusal.CONTRACT_NOT_IN_FORCE: Result.FORBIDDEN,
+    Refusal.CURRENCY_OTHER: Result.OTHER,
     Refusal.CHANNEL_OFF: Result.FORBIDDEN,
     Refusal.METHOD_OFF: Result.FORBIDDEN,
     Refusal.OUTLET_METHOD_OFF: Result.IMPOSSIBLE,
@@ -92,6 +93,9 @@ PAYMENTS_MAX = 50_000
 """Of one day, in an answer to `verify`: a larger agent's registry is a file."""
 LATE = timedelta(days=2)
 """A terminal without a line sends what it took later than on the day that it says."""
+
+ROUBLES = "RUB"
+"""What a sum is in that says nothing."""
 
 _NOT_FOUND = ReversalRefusal.NOT_FOUND
 
@@ -200,6 +204,7 @@ def _ask(agent: AgentTerms, request: Request, amount_minor: int) -> Ask:
         reference=request.txn_id,
         number=request.number or 0,
         amount_minor=amount_minor,
+        currency=request.currency or ROUBLES,
         reference_at=said_at and said_at.replace(tzinfo=ZONE),
         outlet=request.terminal,
     )
@@ -211,8 +216,6 @@ def _refusal(agent: AgentTerms, request: Request, refused: Refused) -> Response:
 
 
 async def _pay(program: Program, agent: AgentTerms, request: Request) -> Told:
-    if request.currency and request.currency not in program.catalogue().currencies:
-        return Told(Response(request.txn_id, Result.OTHER, "ccy"), "malformed")
     answer = await program.desk.top_up(_ask(agent, request, request.amount_minor or 0))
     if isinstance(answer, Credited):
         response = Response(request.txn_id, Result.DONE, "", answer.digits, request.amount_minor)

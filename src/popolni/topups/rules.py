@@ -30,12 +30,23 @@ from popolni.topups.facts import NumberFacts
 RECEIPT_DIGITS = 11
 """Of the place in the log, in a receipt of digits alone; with nine of a book, what OSMP takes."""
 
+_OF_AMOUNT = frozenset(
+    {
+        Refusal.AMOUNT_TOO_SMALL,
+        Refusal.AMOUNT_TOO_LARGE,
+        Refusal.IDENTITY_NEEDED,
+        Refusal.DAY_LIMIT,
+        Refusal.MONTH_LIMIT,
+    }
+)
+"""Another sum may be let in."""
 _ORDER = {refusal: place for place, refusal in enumerate(Refusal)}
 
 
 class Ask(NamedTuple):
     """A top-up that an agent asks for. `reference` is the agent's own identifier of it.
 
+    `currency`: that of the sum; None: the branch's, whichever that is.
     `reference_at`: the agent's date of it. `identity`: how the payer said who they are, where the
     request says so; None: what the agent's contract says.
     """
@@ -49,6 +60,7 @@ class Ask(NamedTuple):
     identity: Identity | None = None
     reference_at: datetime | None = None
     outlet: str | None = None
+    currency: str | None = None
 
     @property
     def id(self) -> bytes:
@@ -144,13 +156,15 @@ def refuse(
     reasons = [operators.decide(profile, request)]
     if contract is None or not is_in_force(contract.terms, now.astimezone(branch.zone).date()):
         reasons.append(Refusal.CONTRACT_NOT_IN_FORCE)
+    if ask.currency not in (None, branch.currency):
+        reasons.append(Refusal.CURRENCY_OTHER)
     if outlet := find_outlet(ask.agent, ask.outlet):
         reasons.append(outlet_refusal(outlet.terms, ask.method, ask.amount_minor, 0))
     refusals = [reason for reason in reasons if reason is not None]
     if not refusals:
         return None
-    allowed = operators.allowed_now(profile, request)
-    return Refused(min(refusals, key=_ORDER.__getitem__), allowed)
+    first = min(refusals, key=_ORDER.__getitem__)
+    return Refused(first, operators.allowed_now(profile, request) if first in _OF_AMOUNT else None)
 
 
 def least_amount(catalogue: Catalogue, facts: NumberFacts | None, channel: Channel) -> int:

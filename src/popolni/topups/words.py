@@ -17,6 +17,7 @@ REFUSALS = {
     Refusal.NUMBER_CLOSED: _("the number is closed"),
     Refusal.NUMBER_BLOCKED: _("the number is blocked"),
     Refusal.CONTRACT_NOT_IN_FORCE: _("the agent has no contract in force with the branch"),
+    Refusal.CURRENCY_OTHER: _("the number is kept in another currency"),
     Refusal.CHANNEL_OFF: _("the operator takes no top-ups through this channel"),
     Refusal.METHOD_OFF: _("the operator does not take this payment method"),
     Refusal.OUTLET_METHOD_OFF: _("the outlet does not take this payment method"),

@@ -87,7 +87,7 @@ def test_a_number_without_a_plan(shop: Partner) -> None:
     assert [len(one["bonuses"]) for one in suggested] == [0, 0, 1, 1]
     (bonus,) = suggested[2]["bonuses"]
     assert datetime.fromisoformat(bonus.pop("ends_at")) > timezone.now() + timedelta(days=29)
-    assert bonus == {"promotion": "Gigabyte", "unit": "byte", "amount": GIB, "text": "1\xa0GiB"}
+    assert bonus == {"promotion": "Gigabyte", "unit": "byte", "amount": GIB, "text": "1\xa0GB"}
 
 
 def test_what_the_plan_lacks_is_suggested_first(shop: Partner) -> None:

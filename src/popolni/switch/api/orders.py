@@ -15,24 +15,12 @@ from popolni.switch.api.document import ASKED_AGAIN, BODY, PREFIX, answers
 from popolni.switch.api.model import Order, Receipt
 from popolni.switch.api.problems import KINDS, Kind, Trouble, Wrong
 from popolni.switch.api.requests import ApiRequest, Call, in_zone
-from popolni.switch.program import one
 from popolni.switch.words import refusal_in_words
-from popolni.topups.facts import read_facts
 from popolni.topups.rules import Answer, Ask, Refused, Unknown
 
 PATH = f"{PREFIX}/top-ups"
 PAID_YEARS = range(2000, 2100)
 
-_ABOUT_AMOUNTS = frozenset(
-    {
-        Refusal.AMOUNT_TOO_SMALL,
-        Refusal.AMOUNT_TOO_LARGE,
-        Refusal.IDENTITY_NEEDED,
-        Refusal.DAY_LIMIT,
-        Refusal.MONTH_LIMIT,
-    }
-)
-"""With what else is wrong, no amount helps."""
 
 log = logging.getLogger("popolni.switch")
 
@@ -83,7 +71,7 @@ class Told(NamedTuple):
 async def credit(call: Call, order: Order) -> Told:
     """Asks the desk, whatever way the order came. Raises Trouble."""
     ask = _read_ask(call, order)
-    answer = await _answer(call, order, ask)
+    answer = await _answer(call, ask)
     if isinstance(answer, Refused):
         raise _refused(call, answer)
     if isinstance(answer, Unknown):
@@ -104,21 +92,22 @@ def _read_ask(call: Call, order: Order) -> Ask:
     paid_at = order.paid_at
     if paid_at and paid_at.year not in PAID_YEARS:
         raise _misfit("/paid_at", "not in the years 2000 to 2099")
+    if order.currency not in call.program.catalogue().currencies:
+        raise _misfit("/currency", "no number here is kept in that currency")
     return Ask(
         channel=Channel.API,
         agent=call.agent,
         reference=order.reference,
         number=number,
         amount_minor=order.amount_minor,
+        currency=order.currency,
         method=order.method,
         identity=order.identity,
         reference_at=paid_at and in_zone(paid_at),
     )
 
 
-async def _answer(call: Call, order: Order, ask: Ask) -> Answer:
-    if not await _has_currency(call, order.currency, ask.number):
-        raise _misfit("/currency", "not the currency of the number's branch")
+async def _answer(call: Call, ask: Ask) -> Answer:
     try:
         return await call.program.desk.top_up(ask)
     except Exception:
@@ -126,17 +115,6 @@ async def _answer(call: Call, order: Order, ask: Ask) -> Answer:
         log.exception("a request could not be answered")
         call.outcome = "fault"
         return Unknown()
-
-
-async def _has_currency(call: Call, currency: str, number: int) -> bool:
-    """Where all branches have one currency, there is nothing to ask."""
-    catalogue = call.program.catalogue()
-    if currency not in catalogue.currencies or len(catalogue.currencies) == 1:
-        return currency in catalogue.currencies
-    months = await call.program.desk.months(catalogue)
-    facts = (await call.program.enquire(one(read_facts([number], months)))).get(number)
-    branch = catalogue.branches.get(facts.branch_id) if facts else None
-    return branch is None or branch.currency == currency
 
 
 def _misfit(pointer: str, detail: str) -> Trouble:
@@ -151,7 +129,7 @@ def _refused(call: Call, refused: Refused) -> Trouble:
         KINDS[refusal],
         refusal_in_words(refusal, call.agent.language),
         refusal=refusal,
-        allowed=refused.allowed if refusal in _ABOUT_AMOUNTS else None,
+        allowed=refused.allowed,
     )
 
 

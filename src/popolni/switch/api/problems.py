@@ -122,6 +122,7 @@ KINDS: Mapping[Refusal, Kind] = {
     Refusal.NUMBER_CLOSED: Kind.REFUSED,
     Refusal.NUMBER_BLOCKED: Kind.REFUSED,
     Refusal.CONTRACT_NOT_IN_FORCE: Kind.REFUSED,
+    Refusal.CURRENCY_OTHER: Kind.REFUSED,
     Refusal.CHANNEL_OFF: Kind.REFUSED,
     Refusal.METHOD_OFF: Kind.REFUSED,
     Refusal.OUTLET_METHOD_OFF: Kind.REFUSED,
