@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from popolni.agents.models import Contract
 from popolni.agents.service import float_left
-from popolni.catalog.formats import SYMBOLS, amount, money, percent
+from popolni.catalog.formats import SYMBOLS, amount, money, percent, plain_number
 from popolni.catalog.labels import CHANNELS
 from popolni.catalog.operators.models import Branch
 from popolni.catalog.promotions.models import PromotionBudget
@@ -86,7 +86,7 @@ def _top_ups(request: HttpRequest) -> dict[str, Any]:
         "chart_options": _options(stacked=True),
         "chart_rows": _table(labels, series, currency),
         "sum": money(total, currency),
-        "top_ups": count,
+        "top_ups": plain_number(count),
         "average": money(total // count, currency) if count else "–",
         "span_days": days,
         "spans": [(span, _span_name(span)) for span in SPANS_DAYS],
