@@ -202,6 +202,7 @@ def _ask(agent: AgentTerms, request: Request, amount_minor: int) -> Ask:
         amount_minor=amount_minor,
         reference_at=said_at and said_at.replace(tzinfo=ZONE),
         outlet=request.terminal,
+        currency=request.currency,
     )
 
 
@@ -211,8 +212,6 @@ def _refusal(agent: AgentTerms, request: Request, refused: Refused) -> Response:
 
 
 async def _pay(program: Program, agent: AgentTerms, request: Request) -> Told:
-    if request.currency and request.currency not in program.catalogue().currencies:
-        return Told(Response(request.txn_id, Result.OTHER, "ccy"), "malformed")
     answer = await program.desk.top_up(_ask(agent, request, request.amount_minor or 0))
     if isinstance(answer, Credited):
         response = Response(request.txn_id, Result.DONE, "", answer.digits, request.amount_minor)

@@ -37,7 +37,8 @@ class Ask(NamedTuple):
     """A top-up that an agent asks for. `reference` is the agent's own identifier of it.
 
     `reference_at`: the agent's date of it. `identity`: how the payer said who they are, where the
-    request says so; None: what the agent's contract says.
+    request says so; None: what the agent's contract says. `currency`: that of the amount; None:
+    the branch's, whichever that is.
     """
 
     channel: Channel
@@ -49,6 +50,7 @@ class Ask(NamedTuple):
     identity: Identity | None = None
     reference_at: datetime | None = None
     outlet: str | None = None
+    currency: str | None = None
 
     @property
     def id(self) -> bytes:
@@ -130,6 +132,8 @@ def refuse(
         return Refused(Refusal.AGENT_INACTIVE)
     if facts is None or (branch := catalogue.branches.get(facts.branch_id)) is None:
         return Refused(Refusal.NUMBER_UNKNOWN)
+    if ask.currency not in (None, branch.currency):
+        return Refused(Refusal.REQUEST_MALFORMED)
     contract = ask.agent.contracts.get(branch.id)
     request = operators.Request(
         channel=ask.channel,
