@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from popolni.agents.models import Agent
+from popolni.agents.service import open_contract
+from popolni.catalog.operators.service import open_branch
 from popolni.catalog.plans.models import Plan
 from popolni.catalog.plans.rules import PeriodUnit, PlanTerms
 from popolni.catalog.plans.service import create_plan
@@ -29,6 +32,7 @@ from tests.switch.catalogue import (
     branch,
     credits_of,
     float_left,
+    fund,
     money_of,
     move,
     new_number,
@@ -448,11 +452,23 @@ def test_a_check_of_what_is_paid_already_is_only_a_check(terminal: Terminal) -> 
     assert terminal.check(number, txn_id=paid.txn_id, sum="10").result == 0
 
 
-@pytest.mark.parametrize("currency", ["USD", "CNY"])
-def test_a_currency_that_is_not_the_branchs(terminal: Terminal, currency: str) -> None:
-    number = new_number()
-    assert terminal.pay(number, "10", ccy=currency).result == 300
-    assert money_of(number) == 0
+def test_a_currency_that_is_not_the_branchs(terminal: Terminal) -> None:
+    """Nobody is credited 100 roubles for 100 tenge, although there are branches that take tenge."""
+    names: dict[str, Any] = {"name_ru": "Степь", "name_en": "Steppe", "name_zh": "草原"}
+    steppe = open_branch(branch().operator, code="steppe", book=9, currency="KZT", **names)
+    open_contract(Agent.objects.get(code="terminal"), steppe, reference="1")
+    fund("terminal", 1_000_00, "steppe")
+    there, here = new_number("steppe"), new_number()
+    wait_for(lambda: terminal.check(there).result == 0)
+    assert terminal.pay(there, "100", ccy="KZT").result == 0
+    for number, currency in ((here, "KZT"), (here, "USD"), (there, "RUB")):
+        for answer in (
+            terminal.pay(number, "100", ccy=currency),
+            terminal.check(number, sum="100", ccy=currency),
+        ):
+            assert (answer.result, answer.comment) == (300, "the request cannot be read")
+    assert (money_of(here), money_of(there)) == (0, 100_00)
+    assert terminal.pay(there, "100").result == 0
 
 
 # Neither

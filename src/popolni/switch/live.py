@@ -63,6 +63,8 @@ class Live:
             except (psycopg.Error, django.db.Error, OSError) as error:
                 reason = str(error).strip().partition("\n")[0]
                 log.warning("the catalogue cannot be read: %s", reason)
+            except Exception as error:  # noqa: BLE001  # rows that make no sense, as yet
+                log.error("the catalogue cannot be understood: %r", error)  # noqa: TRY400  # in a line
             await asyncio.sleep(lost_s * random.uniform(0.5, 1))  # noqa: S311  # jitter
             lost_s = min(2 * lost_s, LOST_S_MAX)
 

@@ -207,6 +207,7 @@ def _ask(agent: AgentTerms, request: Request, amount_minor: int) -> Ask:
         currency=request.currency or ROUBLES,
         reference_at=said_at and said_at.replace(tzinfo=ZONE),
         outlet=request.terminal,
+        currency=request.currency,
     )
 
 

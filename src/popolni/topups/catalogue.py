@@ -4,7 +4,8 @@ A program that answers thousands of requests a second reads it once, and again w
 (`CHANNEL`) that something has changed. Nothing here is about a single number.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ from popolni.catalog.promotions.models import Promotion
 from popolni.catalog.promotions.rules import Promotion as PromotionTerms
 from popolni.catalog.promotions.terms import terms_of
 from popolni.core.channel import Channel
+from popolni.core.errors import UserError
 from popolni.core.language import Language
 from popolni.core.method import Method
 
@@ -218,13 +220,15 @@ def _agent_terms(
     outlets: Mapping[str, OutletSetting],
     secrets: Mapping[tuple[int, str], Iterable[Secret]],
 ) -> AgentTerms:
+    networks = tuple(_readable(row.networks))
     return AgentTerms(
         id=row.pk,
         code=row.code,
-        is_active=row.is_active,
+        # Who may come from ranges that nobody can read comes from nowhere, not from anywhere.
+        is_active=row.is_active and (bool(networks) or not row.networks),
         language=Language(row.language),
         sees_names=row.sees_names,
-        networks=tuple(map(read_network, row.networks)),
+        networks=networks,
         passwords=tuple(secrets.get((row.pk, Credential.Kind.PASSWORD), ())),
         certificates=tuple(secrets.get((row.pk, Credential.Kind.CERTIFICATE), ())),
         requests_per_s=row.requests_per_s,
@@ -233,6 +237,12 @@ def _agent_terms(
         contracts=contracts,
         outlets=outlets,
     )
+
+
+def _readable(networks: Iterable[str]) -> Iterator[Network]:
+    for text in networks:
+        with suppress(UserError):
+            yield read_network(text)
 
 
 _IDENTITIES = {

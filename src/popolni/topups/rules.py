@@ -48,7 +48,8 @@ class Ask(NamedTuple):
 
     `currency`: that of the sum; None: the branch's, whichever that is.
     `reference_at`: the agent's date of it. `identity`: how the payer said who they are, where the
-    request says so; None: what the agent's contract says.
+    request says so; None: what the agent's contract says. `currency`: that of the amount; None:
+    the branch's, whichever that is.
     """
 
     channel: Channel
@@ -142,6 +143,8 @@ def refuse(
         return Refused(Refusal.AGENT_INACTIVE)
     if facts is None or (branch := catalogue.branches.get(facts.branch_id)) is None:
         return Refused(Refusal.NUMBER_UNKNOWN)
+    if ask.currency not in (None, branch.currency):
+        return Refused(Refusal.REQUEST_MALFORMED)
     contract = ask.agent.contracts.get(branch.id)
     request = operators.Request(
         channel=ask.channel,
