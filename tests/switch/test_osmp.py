@@ -466,7 +466,10 @@ def test_a_currency_that_is_not_the_branchs(terminal: Terminal) -> None:
             terminal.pay(number, "100", ccy=currency),
             terminal.check(number, sum="100", ccy=currency),
         ):
-            assert (answer.result, answer.comment) == (300, "the request cannot be read")
+            assert (answer.result, answer.comment) == (
+                300,
+                "the number is kept in another currency",
+            )
     assert (money_of(here), money_of(there)) == (0, 100_00)
     assert terminal.pay(there, "100").result == 0
 

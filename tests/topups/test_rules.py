@@ -167,8 +167,8 @@ def test_of_two_obstacles_the_first_in_the_list(first: Refusal, second: Refusal)
         ({}, FACTS._replace(spent_today_minor=5_900_00), None),
         ({}, FACTS._replace(spent_month_minor=9_900_00), None),
         ({"currency": "RUB"}, FACTS, None),
-        ({"currency": "KZT"}, FACTS, "request_malformed"),
-        ({"currency": "KZT"}, FACTS._replace(status=NumberStatus.CLOSED), "request_malformed"),
+        ({"currency": "KZT"}, FACTS, "currency_other"),
+        ({"currency": "KZT"}, FACTS._replace(status=NumberStatus.CLOSED), "number_closed"),
         # before all else: an agent that is off learns nothing about numbers
         ({"agent": replace(AGENT, is_active=False)}, None, "agent_inactive"),
         ({"agent": replace(AGENT, is_active=False), "currency": "KZT"}, FACTS, "agent_inactive"),

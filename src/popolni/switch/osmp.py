@@ -94,9 +94,6 @@ PAYMENTS_MAX = 50_000
 LATE = timedelta(days=2)
 """A terminal without a line sends what it took later than on the day that it says."""
 
-ROUBLES = "RUB"
-"""What a sum is in that says nothing."""
-
 _NOT_FOUND = ReversalRefusal.NOT_FOUND
 
 ZONE = ZoneInfo(settings.TIME_ZONE)
@@ -204,7 +201,6 @@ def _ask(agent: AgentTerms, request: Request, amount_minor: int) -> Ask:
         reference=request.txn_id,
         number=request.number or 0,
         amount_minor=amount_minor,
-        currency=request.currency or ROUBLES,
         reference_at=said_at and said_at.replace(tzinfo=ZONE),
         outlet=request.terminal,
         currency=request.currency,

@@ -46,7 +46,6 @@ _ORDER = {refusal: place for place, refusal in enumerate(Refusal)}
 class Ask(NamedTuple):
     """A top-up that an agent asks for. `reference` is the agent's own identifier of it.
 
-    `currency`: that of the sum; None: the branch's, whichever that is.
     `reference_at`: the agent's date of it. `identity`: how the payer said who they are, where the
     request says so; None: what the agent's contract says. `currency`: that of the amount; None:
     the branch's, whichever that is.
@@ -143,8 +142,6 @@ def refuse(
         return Refused(Refusal.AGENT_INACTIVE)
     if facts is None or (branch := catalogue.branches.get(facts.branch_id)) is None:
         return Refused(Refusal.NUMBER_UNKNOWN)
-    if ask.currency not in (None, branch.currency):
-        return Refused(Refusal.REQUEST_MALFORMED)
     contract = ask.agent.contracts.get(branch.id)
     request = operators.Request(
         channel=ask.channel,
