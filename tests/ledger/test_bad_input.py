@@ -12,6 +12,8 @@ import pytest
 from popolni.core.identifiers import transfer_id
 from popolni.core.outcome import Outcome
 from popolni.ledger import statements
+from popolni.ledger.client import register_arrays
+from popolni.ledger.codec import encode_times
 from popolni.ledger.errors import InvalidBatch, InvalidTransfer
 from popolni.ledger.model import AMOUNT_MAX, BATCH_MAX, AccountFlags, Transfer, Unit
 from tests.ledger.support import NO_OVERDRAFT, NONE, Ledger, tid
@@ -177,6 +179,35 @@ def test_a_negative_amount_by_hand_changes_nothing(ledger: Ledger) -> None:
 def test_a_log_step_that_is_unbounded(limit: int) -> None:
     with pytest.raises(InvalidBatch):
         statements.read_log(1, 0, limit)
+
+
+@pytest.mark.parametrize(
+    ("moment", "says"),
+    [
+        (datetime(2026, 1, 1), "must have a time zone"),  # noqa: DTZ001  # the case
+        (datetime(2200, 1, 1, tzinfo=UTC), "between the years 1900 and 2200"),
+        (datetime(1899, 12, 31, 23, 59, tzinfo=UTC), "between the years 1900 and 2200"),
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))), "1900 and 2200"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=12))), "1900 and 2200"),
+    ],
+)
+def test_a_moment_that_the_ledger_does_not_know(moment: datetime, says: str) -> None:
+    with pytest.raises(InvalidBatch, match=f"a moment .*{says}"):
+        encode_times([datetime(2026, 1, 1, tzinfo=UTC), moment])
+
+
+def test_moments_arrive_to_the_microsecond(ledger: Ledger) -> None:
+    register_arrays(ledger.connection)
+    tokyo = timezone(timedelta(hours=9))
+    moments = [
+        datetime(1900, 1, 1, tzinfo=UTC),
+        datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2026, 3, 29, 2, 30, 0, 1, tzinfo=tokyo),
+        datetime(2199, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    ]
+    for some in (moments, moments[:1], []):
+        rows = ledger.connection.execute("select unnest(%s)", (encode_times(some),)).fetchall()
+        assert [row[0] for row in rows] == some
 
 
 def test_identifiers_need_parts_and_tell_them_apart() -> None:

@@ -16,7 +16,7 @@ from django.db.transaction import atomic as django_atomic
 
 from popolni.core.outcome import Outcome
 from popolni.ledger import statements
-from popolni.ledger.client import AsyncLedger, atomic, run
+from popolni.ledger.client import AsyncLedger, Steps, atomic, run, run_steps
 from popolni.ledger.errors import BookNotFound, LedgerError, LedgerUnavailable, OutcomeUnknown
 from popolni.ledger.model import Transfer
 from tests.ledger.proxy import Cut, Proxy, proxy
@@ -89,6 +89,83 @@ def test_what_can_be_read(book: int) -> None:
     of_books = run(statements.read_accounts_of_books([(book, 2), (book, 99), (book + 1, 1)]))
     assert of_books == {(book, 2): accounts[2]}
     assert run(statements.read_accounts_of_books([])) == {}
+
+
+def copy_of_the_first(book: int) -> Steps[str]:
+    """Reads, and then writes what it has read, which is not the same for everybody."""
+    (first,) = yield statements.read_log(book, 0, 1)
+    copy = transfers(book, "copy")[0]._replace(amount=first.amount)
+    (posted,) = yield statements.post(book, [copy])
+    return f"{posted.outcome} {posted.seq}"
+
+
+def test_steps_are_the_same_for_both_callers(book: int, database_url: str) -> None:
+    run(statements.post(book, [transfers(book, 1)[0]._replace(amount=77)]))
+
+    async def asynchronously() -> str:
+        async with AsyncLedger(database_url) as async_ledger:
+            return await async_ledger.run_steps(copy_of_the_first(book))
+
+    assert run_steps(copy_of_the_first(book)) == "created 2"
+    assert asyncio.run(asynchronously()) == "exists 2"
+    assert [entry.amount for entry in run(statements.read_log(book, 0, 10))] == [77, 77]
+
+
+def test_what_fails_in_the_middle_of_steps(database_url: str) -> None:
+    """Is raised where they are run, and they are not gone on with."""
+    done: list[str] = []
+
+    def steps() -> Steps[None]:
+        done.append("first")
+        yield statements.post(999_999_999, transfers(1, 1))
+        done.append("second")
+
+    async def asynchronously() -> None:
+        async with AsyncLedger(database_url) as async_ledger:
+            await async_ledger.run_steps(steps())
+
+    with pytest.raises(BookNotFound):
+        run_steps(steps())
+    with pytest.raises(BookNotFound):
+        asyncio.run(asynchronously())
+    assert done == ["first", "first"]
+
+
+def nothing_to_ask() -> Steps[int]:
+    yield from ()
+    return 7
+
+
+def test_steps_that_ask_nothing(database_url: str) -> None:
+    async def asynchronously() -> int:
+        async with AsyncLedger(database_url) as async_ledger:
+            return await async_ledger.run_steps(nothing_to_ask())
+
+    assert run_steps(nothing_to_ask()) == asyncio.run(asynchronously()) == 7
+
+
+def test_a_pool_that_is_opened_before_the_database_is_there(
+    book: int, database_url: str, short_folder: Path
+) -> None:
+    """It says that the database is away, and takes it when it comes."""
+    with proxy(database_url, short_folder) as wire:
+        url = wire.url
+    (short_folder / ".s.PGSQL.5432").unlink()
+
+    async def scenario() -> list[Any]:
+        pool = AsyncLedger(url, connections_max=2, wait_s=0.2)
+        await pool.open_soon()
+        try:
+            with pytest.raises(LedgerUnavailable):
+                await pool.run(statements.post(book, transfers(book, 1)))
+            with proxy(database_url, short_folder):
+                while True:
+                    with suppress(LedgerUnavailable):
+                        return await pool.run(statements.post(book, transfers(book, 1)))
+        finally:
+            await pool.__aexit__(None, None, None)
+
+    assert asyncio.run(scenario()) == [(CREATED, 1)]
 
 
 def test_a_book_that_does_not_exist() -> None:

@@ -85,6 +85,7 @@ class Faults:
             self._disk.free()
         await self._until_up()
         for switch in self._switches:
+            await switch.nobody_left_behind()
             await switch.wait_until_ready()
 
     def _meanwhile(self, work: Awaitable[None]) -> None:

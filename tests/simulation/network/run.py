@@ -98,8 +98,8 @@ class Simulation:
         try:
             await _while_running(storm(), [*paying, life])
         finally:
-            life.cancel()
             self.network.close()
+        await life
         await self._loosen()
         await self._end(paying)
         await self._race_for_a_limit()
@@ -124,7 +124,7 @@ class Simulation:
             task.result()
 
     async def _life(self) -> None:
-        while True:
+        while not self.network.is_closing:
             await asyncio.sleep(self._random.uniform(*CHANGE_S))
             self.network.tally[f"change: {await self.world.change(self._random)}"] += 1
 

@@ -44,6 +44,17 @@ class Switch:
         self._is_kept = False
         self._left_behind: list[psutil.Process] = []
 
+    def life(self) -> int:
+        """Which life this is. While some are left behind, no two moments are of one."""
+        self._left_behind = [one for one in self._left_behind if _is_alive(one)]
+        self.lives += bool(self._left_behind)
+        return self.lives
+
+    async def nobody_left_behind(self) -> None:
+        """What a killed one left behind ends by itself."""
+        _, alive = await asyncio.to_thread(psutil.wait_procs, self._left_behind, END_S)
+        assert alive == [], "processes go on without the one that keeps them"
+
     def start(self) -> None:
         """Starts it, unless it runs."""
         if self._process is not None and self._process.poll() is None:
@@ -132,6 +143,13 @@ class Switch:
 
     def tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @asynccontextmanager

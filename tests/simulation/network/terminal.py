@@ -82,12 +82,12 @@ class Network:
         switch = self.switches[place]
         query = write_request(request)
         data = write_http(payment.agent, world.PASSWORD, query, is_post=sending.is_post)
-        lives, sent_at = switch.lives, time.monotonic()
+        life, sent_at = switch.life(), time.monotonic()
         answer = await _exchange(switch.port, data, sending)
         heard_at = time.monotonic()
         said = Said(
             payment, request.command, request.amount_minor, request.prv_txn,
-            place, (lives, switch.lives), sent_at, heard_at, answer,
+            place, (life, switch.life()), sent_at, heard_at, answer,
         )  # fmt: skip
         self.said.append(said)
         self.tally[f"request: {sending.cut.value}"] += 1
