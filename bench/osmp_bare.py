@@ -5,28 +5,29 @@ What is left is HTTP, who is asking, the protocol, the log and the metrics.
 
 import sys
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from popolni.switch.__main__ import main
-from popolni.switch.app import App
-from popolni.switch.program import Program
-from popolni.switch.settings import read_settings
-from popolni.topups.rules import Answer, Ask, Credited
 
-_seqs = count(1)
+if TYPE_CHECKING:
+    from popolni.topups.rules import Answer, Ask
 
 
-async def _credited(ask: Ask) -> Answer:
-    return Credited(1, next(_seqs), is_repeat=ask is None)
+def _app() -> Any:
+    # Here: the process that keeps the others may not import any of it.
+    from popolni.switch.app import app  # noqa: PLC0415
+    from popolni.topups.rules import Credited  # noqa: PLC0415
 
+    seqs = count(1)
 
-def _app() -> App:
-    program = Program(read_settings())
-    program.desk.top_up = _credited  # type: ignore[method-assign]  # that is the point
-    return App(program)
+    async def credited(_ask: "Ask") -> "Answer":
+        return Credited(1, next(seqs), is_repeat=False)
 
+    app.program.desk.top_up = credited
+    return app
 
-app: Any = _app() if __name__ != "__main__" else None
 
 if __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]), "bench.osmp_bare:app")
+else:
+    app = _app()

@@ -12,3 +12,5 @@ class Channel(StrEnum):
     KIOSK = "kiosk"
     OSMP = "osmp"
     API = "api"
+
+    __hash__ = str.__hash__  # an enumeration's own is not in C, and they are keys on the hot path

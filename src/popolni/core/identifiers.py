@@ -22,14 +22,15 @@ def transfer_id(*parts: str | int) -> bytes:
     """
     if not parts:
         raise ValueError("an identifier needs at least one part")
-    if not all(map(_is_part, parts)):
-        raise TypeError("a part of an identifier is text or a whole number")
-    digest = blake2b(digest_size=TRANSFER_ID_BYTES, person=b"popolni.transfer")
-    for part in parts:
-        kind, text = (b"i", b"%d" % part) if isinstance(part, int) else (b"s", part.encode())
-        digest.update(b"%c%d:%s" % (kind, len(text), text))
-    return digest.digest()
+    text = b"".join(map(_write, parts))
+    return blake2b(text, digest_size=TRANSFER_ID_BYTES, person=b"popolni.transfer").digest()
 
 
-def _is_part(part: object) -> bool:
-    return isinstance(part, str | int) and not isinstance(part, bool)
+def _write(part: object) -> bytes:
+    if isinstance(part, str):
+        text = part.encode()
+        return b"s%d:%b" % (len(text), text)
+    if isinstance(part, int) and not isinstance(part, bool):
+        text = b"%d" % part
+        return b"i%d:%b" % (len(text), text)
+    raise TypeError("a part of an identifier is text or a whole number")

@@ -14,3 +14,5 @@ class Method(StrEnum):
     PAYPAL = "paypal"
     ALIPAY = "alipay"
     WECHAT = "wechat"
+
+    __hash__ = str.__hash__  # an enumeration's own is not in C, and they are keys on the hot path

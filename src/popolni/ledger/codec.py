@@ -8,7 +8,7 @@ path there is (docs/decisions/binary-arrays.md has the figures).
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,7 +21,8 @@ _REQUIRED = object()
 _NULL = struct.pack(">i", -1)
 _ID_LENGTH = struct.pack(">i", TRANSFER_ID_BYTES)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 
 
@@ -179,9 +180,10 @@ def _text(value: str) -> bytes:
 def _time(value: datetime) -> bytes:
     if value.tzinfo is None:
         raise ValueError("must have a time zone")
-    if not _EARLIEST <= value < _LATEST:  # what every reader of the log can read back
+    since = value - _EPOCH
+    if not _EARLIEST <= since < _LATEST:  # what every reader of the log can read back
         raise ValueError("must lie between the years 1900 and 2200")
-    return _INT8((value - _EPOCH) // timedelta(microseconds=1))
+    return _INT8((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 _INT8 = partial(struct.Struct(">iq").pack, 8)

@@ -18,6 +18,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_network
 from typing import NamedTuple, TypeVar
@@ -34,6 +35,8 @@ WRONG_PER_ADDRESS_MAX = 20
 REMEMBERED_MAX = 10_000
 IPV6_PREFIX = 64
 """One customer's, who may take any address of it."""
+
+_read_address = lru_cache(REMEMBERED_MAX)(read_address)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -63,7 +66,7 @@ def caller_of(
     client: str | None, headers: Headers, proxies: Iterable[Network], certificate_header: bytes
 ) -> Caller:
     """Who it is that a connection, or a trusted proxy on it, speaks for."""
-    address = read_address(client) if client else None
+    address = _read_address(client) if client else None
     if not is_from(address, proxies):
         return Caller(address, None)
     forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")

@@ -88,14 +88,18 @@ class Batches(Generic[Q, A]):
 
     def ask(self, question: Q) -> "asyncio.Future[A]":
         """Puts a question; its answer. Raises Busy."""
+        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self.put(question, answer)
+        return answer
+
+    def put(self, question: Q, answer: "asyncio.Future[A]") -> None:
+        """Puts a question for someone who waits for `answer` already. Raises Busy."""
         if len(self._waiting) >= self._limits.waiting_max:
             raise Busy
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[A] = loop.create_future()
         self._waiting.append(Waiting(question, answer, loop.time()))
         if self._task is None:
             self._task = loop.create_task(self._work())
-        return answer
 
     def expire(self) -> None:
         """Answers those who have waited for too long; to be called again and again."""

@@ -69,7 +69,10 @@ def _content(ask: Ask) -> _Content:
     return ask.channel, ask.agent.id, ask.reference, ask.number, ask.amount_minor
 
 
-Lane = Batches[Decided, Answer]
+Asks = Batches[Ask, Answer | None]
+"""None: ask again in a moment."""
+Lane = Batches[Decided, Answer | None]
+"""Its answers go to those who asked: they wait once for both brackets."""
 
 
 class Desk:
@@ -94,9 +97,7 @@ class Desk:
         self._saw_batch = saw_batch
         self._clock = clock
         self._months: dict[int, BookMonth] = {}
-        self._asks: Batches[Ask, asyncio.Future[Answer] | Answer | None] = Batches(
-            self._decide, lambda _ask, _step: UNAVAILABLE, limits
-        )
+        self._asks: Asks = Batches(self._decide, lambda _ask, _step: UNAVAILABLE, limits)
         self._lanes: dict[int, Lane] = {}
         self._under_way: dict[_Content, _UnderWay] = {}
         self._sums: dict[int, int] = {}  # of what is under way, by number
@@ -125,13 +126,13 @@ class Desk:
         """The answer to a top-up; a credit is durable."""
         deadline = self._deadline()
         try:
-            while (decided := await self._asks.ask(ask)) is None:
+            while (answer := await self._asks.ask(ask)) is None:
                 if asyncio.get_running_loop().time() > deadline:
                     return UNAVAILABLE
                 await asyncio.sleep(RETRY_S)
         except (Busy, LedgerUnavailable):
             return UNAVAILABLE
-        return await decided if isinstance(decided, asyncio.Future) else decided
+        return answer
 
     async def post(self, book: int, transfer: Transfer) -> Posted | None:
         """Posts what is no top-up, in a batch of its own; None: nobody knows.
@@ -141,10 +142,8 @@ class Desk:
         posted = await self._post_surely(book, [transfer], self._deadline())
         return posted[0] if posted else None
 
-    async def _decide(
-        self, batch: Sequence[Waiting[Ask, "asyncio.Future[Answer] | Answer | None"]]
-    ) -> None:
-        """Decides a batch, and hands each transfer to its lane; None: ask again in a moment."""
+    async def _decide(self, batch: Sequence[Waiting[Ask, Answer | None]]) -> None:
+        """Decides a batch, and hands each transfer to its lane."""
         for ask, _decision in self._settled:  # committed before the facts are read
             self._leave(ask)
         self._settled = []
@@ -155,15 +154,16 @@ class Desk:
         now = self._clock()
         for one in batch:
             if not one.is_over:  # else it has heard that nothing was decided
-                one.tell(self._hand_over(catalogue, one.question, facts, now))
+                self._hand_over(catalogue, one, facts, now)
 
     def _hand_over(
         self,
         catalogue: Catalogue,
-        ask: Ask,
+        one: Waiting[Ask, Answer | None],
         facts: Mapping[int, NumberFacts],
         now: datetime,
-    ) -> "asyncio.Future[Answer] | Answer | None":
+    ) -> None:
+        ask = one.question
         same = self._under_way.get(_content(ask))
         if same:  # decided already: the ledger says which of the copies came first
             decision = same.decision
@@ -171,16 +171,18 @@ class Desk:
             try:
                 decided = self._decide_one(catalogue, ask, facts.get(ask.number), now)
             except LookupError:
-                return UNAVAILABLE
+                one.tell(UNAVAILABLE)
+                return
             if decided is None:
-                return None
+                one.tell(None)
+                return
             decision = decided
         try:
-            future = self._lane(decision.book).ask(Decided(ask, decision))
+            self._lane(decision.book).put(Decided(ask, decision), one.answer)
         except Busy:
-            return UNAVAILABLE
+            one.tell(UNAVAILABLE)
+            return
         self._enter(ask, decision)
-        return future
 
     def _decide_one(
         self, catalogue: Catalogue, ask: Ask, facts: NumberFacts | None, now: datetime
@@ -230,7 +232,9 @@ class Desk:
         self._leave(decided.ask)  # it left the queue and will not be posted
         return UNAVAILABLE
 
-    async def _answer_lane(self, book: int, batch: Sequence[Waiting[Decided, Answer]]) -> None:
+    async def _answer_lane(
+        self, book: int, batch: Sequence[Waiting[Decided, Answer | None]]
+    ) -> None:
         """Posts a batch, and answers each; those that the ledger refuses get a memo first."""
         decided = [one.question for one in batch]
         self._saw_batch(len(decided))

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from multiprocessing import parent_process
 from typing import Any, TypeVar
 
 import django.db
@@ -82,7 +83,7 @@ class Program:
                     self.catalogue.keep(),
                     self.desk.keep_time(),
                     self._measure(),
-                    _end_with_parent(),
+                    _end_with_keeper(),
                 )
             ]
             try:
@@ -149,13 +150,15 @@ class Program:
             await asyncio.sleep(1)
 
 
-async def _end_with_parent() -> None:
+async def _end_with_keeper() -> None:
     """Ends this process, as if asked to, when the one that keeps it is gone, however that died.
 
     Nobody else would, and it would answer at the same address beside those that come after it.
     """
-    parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110  # the kernel has no event for it
+    keeper = parent_process()
+    if keeper is None:
+        return
+    while os.getppid() == keeper.pid:  # noqa: ASYNC110  # the kernel has no event for it
         await asyncio.sleep(WATCH_S)
     os.kill(os.getpid(), signal.SIGTERM)
 

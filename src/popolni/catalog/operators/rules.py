@@ -100,15 +100,17 @@ def _decide_whatever_the_amount(profile: Profile, request: Request) -> Refusal |
 
 def _decide_amount(profile: Profile, request: Request) -> Refusal | None:
     amount, limit = request.amount_minor, profile.limits[request.channel]
-    reasons = {
-        Refusal.AMOUNT_TOO_SMALL: amount < limit.least_minor,
-        Refusal.AMOUNT_TOO_LARGE: amount > limit.most_minor,
-        Refusal.IDENTITY_NEEDED: amount >= profile.cash_identity_from_minor
-        and _lacks_identity(profile, request),
-        Refusal.DAY_LIMIT: request.spent_today_minor + amount > profile.day_max_minor,
-        Refusal.MONTH_LIMIT: request.spent_month_minor + amount > profile.month_max_minor,
-    }
-    return next((refusal for refusal, applies in reasons.items() if applies), None)
+    checks = (
+        (amount < limit.least_minor, Refusal.AMOUNT_TOO_SMALL),
+        (amount > limit.most_minor, Refusal.AMOUNT_TOO_LARGE),
+        (
+            amount >= profile.cash_identity_from_minor and _lacks_identity(profile, request),
+            Refusal.IDENTITY_NEEDED,
+        ),
+        (request.spent_today_minor + amount > profile.day_max_minor, Refusal.DAY_LIMIT),
+        (request.spent_month_minor + amount > profile.month_max_minor, Refusal.MONTH_LIMIT),
+    )
+    return next((refusal for applies, refusal in checks if applies), None)
 
 
 def _lacks_identity(profile: Profile, request: Request) -> bool:
