@@ -180,4 +180,4 @@ def test_resealing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     person.delete()
     monkeypatch.delenv(VARIABLE)
     assert cli.main(["documents", "reseal"]) == 2
-    assert capsys.readouterr().err.startswith("popolni: identity documents need a key: ")
+    assert capsys.readouterr().err.startswith("popolni: what is kept sealed needs a key: ")
