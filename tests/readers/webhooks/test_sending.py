@@ -310,7 +310,7 @@ def test_without_the_key_nothing_is_sent(
 ) -> None:
     Shop(ledger, there.url).reversed_top_up()
     (taken,) = claim(9, [])
-    monkeypatch.setenv(DATA_KEYS, NEW)
+    monkeypatch.setenv(DATA_KEYS, f"new:{NEW}")
     assert send_one(taken, allowed) == Answer(None, "", "no_key")
     assert there.arrived == []
 

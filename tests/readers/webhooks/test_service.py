@@ -52,14 +52,14 @@ def test_another_agent_s_secret_does_not_sign(agent: Agent) -> None:
 
 
 def test_keys_rotate(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(sealing.VARIABLE, OLD)
+    monkeypatch.setenv(sealing.VARIABLE, f"old:{OLD}")
     secret = set_webhook(agent, URL, is_on=True)
-    monkeypatch.setenv(sealing.VARIABLE, f"{NEW},{OLD}")
+    monkeypatch.setenv(sealing.VARIABLE, f"new:{NEW},old:{OLD}")
     seen: list[tuple[int, int]] = []
     assert reseal(lambda done, total: seen.append((done, total))) == (1, 0)
     assert seen == [(1, 1)]
     assert reseal() == (0, 0)
-    monkeypatch.setenv(sealing.VARIABLE, NEW)
+    monkeypatch.setenv(sealing.VARIABLE, f"new:{NEW}")
     assert open_secret(agent.pk, bytes(Webhook.objects.get(agent=agent).sealed)) == secret
-    monkeypatch.setenv(sealing.VARIABLE, OLD)
+    monkeypatch.setenv(sealing.VARIABLE, f"old:{OLD}")
     assert reseal() == (0, 1)

@@ -153,6 +153,11 @@ def give_back(taken: Claim) -> None:
         cursor.execute(_GIVE_BACK, {"id": taken.id, "due_at": taken.due_at})
 
 
+def close() -> None:
+    """Closes the connection of the thread that calls."""
+    connection.close()
+
+
 class Sender:
     """The loop. What it asks the database has a thread of its own, beside that of the sockets."""
 
@@ -173,7 +178,7 @@ class Sender:
                 await self._go_on(http)
                 await self._finish()
         finally:
-            await self._ask(connection.close)
+            await self._ask(close)
             self._database.shutdown()
 
     async def _go_on(self, http: httpx.AsyncClient) -> None:
@@ -196,7 +201,7 @@ class Sender:
             busy = {taken.webhook_id for taken in self._under_way.values()}
             claimed = await self._ask(claim, free, list(busy))
         except LOST:
-            await self._ask(connection.close)
+            await self._ask(close)
             return LOST_S
         for taken in claimed:
             self._under_way[asyncio.create_task(self._deliver(http, taken))] = taken
@@ -207,7 +212,7 @@ class Sender:
         try:
             await self._ask(mark, taken, answer)
         except LOST:  # then it is due again, and sent again
-            await self._ask(connection.close)
+            await self._ask(close)
 
     async def _finish(self) -> None:
         if not self._under_way:
@@ -218,7 +223,7 @@ class Sender:
             try:
                 await self._ask(give_back, self._under_way[task])
             except LOST:
-                await self._ask(connection.close)
+                await self._ask(close)
 
     async def _ask(self, what: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()

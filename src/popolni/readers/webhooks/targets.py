@@ -60,15 +60,10 @@ def _is_public(address: Address) -> bool:
 def check_url(text: str, allowed: Sequence[Network]) -> str:
     """A webhook's address as it is stored. UserError if nothing could ever be sent there."""
     text = text.strip()
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        raise UserError(_("this is not an address such as https://example.com/popolni")) from None
-    address = read_address(url.host)
     if len(text) > URL_MAX:
         raise UserError(_("an address has at most %(max)d characters") % {"max": URL_MAX})
-    if url.scheme not in ("https", "http") or not url.host or not text.isprintable():
-        raise UserError(_("this is not an address such as https://example.com/popolni"))
+    url = _read(text)
+    address = read_address(url.host)
     if url.scheme == "http" and url.host != "localhost" and not is_in(address, _LOOPBACK):
         raise UserError(_("it begins with https, as anybody on the way could read it"))
     if url.userinfo or url.fragment:
@@ -79,6 +74,18 @@ def check_url(text: str, allowed: Sequence[Network]) -> str:
             % {"address": address, "variable": VARIABLE}
         )
     return text
+
+
+def _read(text: str) -> httpx.URL:
+    """Raises UserError unless it has all that an address needs."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    is_one = url.scheme in ("https", "http") and url.host and 0 < (url.port or 443) < 2**16
+    if not is_one or not text.isprintable() or " " in text:
+        raise UserError(_("this is not an address such as https://example.com/popolni"))
+    return url
 
 
 async def find_addresses(url: httpx.URL, allowed: Sequence[Network]) -> list[Address]:
