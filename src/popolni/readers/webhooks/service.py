@@ -54,9 +54,10 @@ def open_secret(agent_id: int, sealed: bytes) -> str:
 
 def send_again(delivery: Delivery) -> None:
     """Has it sent now, and as often as a new one, whatever became of it before."""
-    Delivery.objects.filter(pk=delivery.pk).update(
-        state=Delivery.State.WAITING, due_at=timezone.now(), tries=0
-    )
+    with transaction.atomic():
+        row = Delivery.objects.select_for_update().get(pk=delivery.pk)
+        row.state, row.due_at, row.tries = Delivery.State.WAITING, timezone.now(), 0
+        row.save(update_fields=["state", "due_at", "tries"])  # so the audit trail hears of it
 
 
 def reseal(on_progress: Callable[[int, int], object] = lambda _done, _total: None) -> Resealed:
