@@ -3,12 +3,19 @@
 import hashlib
 import hmac
 import socket
+import ssl
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from django.db import connection
 from django.utils import timezone
 
@@ -336,3 +343,53 @@ def test_no_transaction_is_open_while_it_is_sent(
     with sender(allowed):
         wait_for(lambda: now_of(delivery).state == "delivered")
     assert found == [0]
+
+
+def test_over_tls_the_certificate_is_the_name_s(
+    ledger: Ledger, allowed: Allowed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """We connect to an address, and yet ask for the name and believe no other one's certificate."""
+    certificate = make_certificate(tmp_path, "agent.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    real = socket.getaddrinfo
+
+    def found(host: Any, *words: Any, **kind: Any) -> Any:
+        return real("127.0.0.1" if str(host).endswith(".example") else host, *words, **kind)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    with endpoint() as there:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        there.socket = context.wrap_socket(there.socket, server_side=True)
+        for name, status in (("agent.example", 204), ("other.example", None)):
+            Shop(ledger, f"https://{name}:{there.server_port}/").reversed_top_up()
+            (taken,) = claim(9, [])
+            answer = send_one(taken, allowed)
+            assert answer.status == status, answer
+            assert answer.failure == ("" if status else "unreachable")
+    assert [one.headers["Host"] for one in there.arrived] == [f"agent.example:{there.server_port}"]
+
+
+def make_certificate(folder: Path, name: str) -> Path:
+    """Its own authority; key and certificate in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    ) + certificate.public_bytes(Encoding.PEM)
+    path = folder / "certificate.pem"
+    path.write_bytes(pem)
+    return path
