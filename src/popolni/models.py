@@ -19,6 +19,7 @@ from popolni.catalog.operators.models import (
 from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVersion
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
 from popolni.readers.models import TopUpHour
+from popolni.readers.webhooks.models import Delivery, Webhook
 from popolni.subscribers.models import (
     Allowance,
     IdentityDocument,
@@ -39,6 +40,7 @@ __all__ = [
     "ComplianceProfile",
     "Contract",
     "Credential",
+    "Delivery",
     "IdentityDocument",
     "MethodSetting",
     "Number",
@@ -59,4 +61,5 @@ __all__ = [
     "Subscription",
     "TopUpHour",
     "User",
+    "Webhook",
 ]

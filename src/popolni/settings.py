@@ -2,11 +2,12 @@
 
 - ``POPOLNI_DATABASE_URL``: the database.
 - ``POPOLNI_SECRET_KEY``: signs sessions and forms; a long random text, kept secret.
-- ``POPOLNI_DATA_KEYS``: seals identity documents (`subscribers.sealing`).
+- ``POPOLNI_DATA_KEYS``: seals identity documents and webhooks' secrets (`subscribers.sealing`).
 - ``POPOLNI_HOSTS``: the names that the pages are served under, separated by commas.
 - ``POPOLNI_HTTPS=1``: a proxy before us speaks TLS; cookies go over nothing else.
 - ``POPOLNI_TIME_ZONE``: of the pages; Europe/Moscow if not set.
-- ``POPOLNI_DEMO=1``: every page says that it is the demo, and nobody needs a second factor.
+- ``POPOLNI_DEMO=1``: every page says that it is the demo, nobody needs a second factor, and
+  webhooks may go to any address.
 """
 
 import os

@@ -22,7 +22,7 @@ WRITES = {
         " portednumber promotion promotionbudget user",
         "change": "agent branch carrier channellimit commission complianceprofile contract"
         " credential methodsetting number operator outlet plan planallowance planrate planversion"
-        " portednumber promotion user",
+        " portednumber promotion user webhook",
         "delete": "channellimit planallowance planrate portednumber",
         "ask": "balance budget float",
         "decide": "adjustment",

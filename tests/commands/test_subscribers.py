@@ -12,9 +12,12 @@ from django.utils import timezone
 from psycopg.conninfo import conninfo_to_dict
 
 from popolni import cli
+from popolni.agents.models import Agent
 from popolni.catalog.operators.models import Branch
 from popolni.commands import subscribers
 from popolni.ledger.model import Unit
+from popolni.readers.webhooks.models import Webhook
+from popolni.readers.webhooks.service import open_secret, set_webhook
 from popolni.subscribers.documents import Document, read_document, set_document
 from popolni.subscribers.load import Loaded
 from popolni.subscribers.models import Subscriber
@@ -170,14 +173,20 @@ def test_resealing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv(VARIABLE, f"old:{OLD}")
     person = Subscriber.objects.create(name="Sealed")
     set_document(person, Document("foreign_passport", "L898902C3", "ERIKSSON"))
+    agent = Agent.objects.create(code="resealed", name="Resealed")
+    secret = set_webhook(agent, "https://example.com/", is_on=True)
     monkeypatch.setenv(VARIABLE, f"new:{NEW},old:{OLD}")
     status = cli.main(["documents", "reseal"])
     out = capsys.readouterr().out
     assert re.search(r"\d documents? sealed anew\n", out)
+    assert re.search(r"\d secrets? of webhooks sealed anew\n", out)
     assert status == (1 if "stay as they are" in out else 0)  # other tests may leave some
     monkeypatch.setenv(VARIABLE, f"new:{NEW}")
     assert read_document(person, reader=None, why="a look").name == "ERIKSSON"
-    person.delete()
+    webhook = Webhook.objects.get(agent=agent)
+    assert open_secret(agent.pk, bytes(webhook.sealed)) == secret
+    for row in (webhook, agent, person):
+        row.delete()
     monkeypatch.delenv(VARIABLE)
     assert cli.main(["documents", "reseal"]) == 2
-    assert capsys.readouterr().err.startswith("popolni: identity documents need a key: ")
+    assert capsys.readouterr().err.startswith("popolni: what is kept sealed needs a key: ")

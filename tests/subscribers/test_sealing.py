@@ -46,7 +46,7 @@ def test_keys_rotate(keys: pytest.MonkeyPatch) -> None:
     with pytest.raises(SealingError) as caught:
         open_sealed(sealed)
     assert str(caught.value) == (
-        "a sealed document cannot be opened: its key (fingerprint"
+        "what is sealed cannot be opened: its key (fingerprint"
         f" {sealed[:FINGERPRINT_BYTES].hex()}) is not in POPOLNI_DATA_KEYS"
     )
 
@@ -77,8 +77,8 @@ HOW = '`openssl rand -base64 32` makes a key; then POPOLNI_DATA_KEYS="1:THE_KEY"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", f"identity documents need a key: {HOW}"),
-        ("  ", f"identity documents need a key: {HOW}"),
+        ("", f"what is kept sealed needs a key: {HOW}"),
+        ("  ", f"what is kept sealed needs a key: {HOW}"),
         (OLD, f"entry 1 of POPOLNI_DATA_KEYS is not NAME:KEY; {HOW}"),
         (f":{OLD}", f"entry 1 of POPOLNI_DATA_KEYS is not NAME:KEY; {HOW}"),
         (f"1:{OLD},", f"entry 2 of POPOLNI_DATA_KEYS is not NAME:KEY; {HOW}"),

@@ -73,6 +73,7 @@ _OWNER = (
     _may("add change view", "user")
     | _may("add change", "agent contract commission outlet credential")
     | _may("view", "credential")
+    | _may("view change", "webhook")
     | {"auditlog.view_logentry"}
     | _FINANCE
     | _CATALOGUE

@@ -117,7 +117,7 @@ def run_load(args: argparse.Namespace) -> int:
 
 def add_documents(subparsers: "Subparsers") -> None:
     """Declare ``popolni documents``."""
-    parser = subparsers.add_parser("documents", help="the keys that seal identity documents")
+    parser = subparsers.add_parser("documents", help="the keys that seal documents and secrets")
     actions = parser.add_subparsers(metavar="WHAT", required=True, dest="what")
     reseal = actions.add_parser(
         "reseal", help="seal with the first of POPOLNI_DATA_KEYS what an older key sealed"
@@ -127,16 +127,22 @@ def add_documents(subparsers: "Subparsers") -> None:
 
 
 def run_reseal(args: argparse.Namespace) -> int:
-    """Seal old documents anew; exit status 1 if there are some that no key opens."""
+    """Seal old documents and secrets anew; exit status 1 if there are some that no key opens."""
     with django_on_database(args.data):
+        from popolni.readers.webhooks.service import reseal as reseal_secrets
         from popolni.subscribers.documents import reseal
 
         with progress_bar() as progress:
             done = reseal(on_progress=partial(progress, "sealing"))
+        with progress_bar() as progress:
+            secrets = reseal_secrets(on_progress=partial(progress, "sealing secrets"))
     print(f"{count(done.resealed, 'document')} sealed anew")
-    if done.unreadable:
-        print(f"{done.unreadable} stay as they are: no key of POPOLNI_DATA_KEYS opens them")
-    return 1 if done.unreadable else 0
+    if secrets.resealed:
+        print(f"{count(secrets.resealed, 'secret')} of webhooks sealed anew")
+    unreadable = done.unreadable + secrets.unreadable
+    if unreadable:
+        print(f"{unreadable} stay as they are: no key of POPOLNI_DATA_KEYS opens them")
+    return 1 if unreadable else 0
 
 
 class Bars:

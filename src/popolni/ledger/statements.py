@@ -72,6 +72,10 @@ _READ_LOG = f"""{_ENTRY}
     where book = %s and seq > %s
     order by seq
     limit %s"""
+_READ_PLACES = f"""{_ENTRY}
+    from ledger.transfer
+    where book = %s and seq = any(%s)
+    order by seq"""
 # Each side of each account has its index; a page is the newest of all of them.
 _READ_ACCOUNTS_LOG = f"""{_ENTRY}
     from (
@@ -217,6 +221,15 @@ def read_log(book: int, after_seq: int, limit: int) -> Statement[list[LogEntry]]
     return Statement(
         _READ_LOG,
         (book, after_seq, limit),
+        lambda rows: [LogEntry(*row[1:]) for row in rows],
+    )
+
+
+def read_places(book: int, seqs: Sequence[int]) -> Statement[list[LogEntry]]:
+    """What is at these places of the book's log, in its order; where nothing is, is left out."""
+    return Statement(
+        _READ_PLACES,
+        (book, encode_integers(Int8Array, seqs)),
         lambda rows: [LogEntry(*row[1:]) for row in rows],
     )
 

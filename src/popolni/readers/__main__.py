@@ -11,6 +11,10 @@ import django  # noqa: E402  # after them
 
 django.setup()
 
+from popolni.core.errors import UserError  # noqa: E402
 from popolni.readers.worker import work  # noqa: E402  # models come after the set-up
 
-work()
+try:
+    work()
+except UserError as error:
+    sys.exit(f"popolni worker: {error}")

@@ -1,5 +1,7 @@
 """The worker: runs every reader over every branch's book, again and again.
 
+Beside its rounds, in a thread, it sends what the reader of webhooks wrote down.
+
 Any number of workers may run: each book's turn belongs to one of them at a time. A lost database
 is waited for; whatever was under way is read again, as positions move with effects.
 """
@@ -15,11 +17,17 @@ from django.db import connection
 
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.readers import statistics
+from popolni.readers.webhooks import events as webhooks
+from popolni.readers.webhooks.sending import sending
+from popolni.readers.webhooks.targets import read_allowed
 
 Reader = Callable[[int, int], int]
 """(book, limit) → how many entries it read."""
 
-READERS: Mapping[str, Reader] = {statistics.READER: statistics.count_top_ups}
+READERS: Mapping[str, Reader] = {
+    statistics.READER: statistics.count_top_ups,
+    webhooks.READER: webhooks.write_deliveries,
+}
 
 BATCH = 5_000
 IDLE_SECONDS = 0.5
@@ -89,11 +97,12 @@ def books_with_news(reader: str) -> list[int]:
 
 
 def work() -> None:
-    """Runs until Ctrl-C or SIGTERM."""
+    """Runs until Ctrl-C or SIGTERM. Raises UserError if a setting is wrong."""
     worker = Worker()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, worker.end)
-    worker.run()
+    with sending(read_allowed(), on_fault=worker.end):
+        worker.run()
 
 
 def _say(line: str) -> None:

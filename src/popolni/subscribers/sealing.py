@@ -63,7 +63,7 @@ def open_sealed(sealed: bytes) -> bytes:
             reason = _("it is damaged, as its key %(name)s does not open it")
         reason %= {"fingerprint": fingerprint.hex(), "variable": VARIABLE, "name": repr(known)}
         raise SealingError(
-            _("a sealed document cannot be opened: %(reason)s") % {"reason": reason}
+            _("what is sealed cannot be opened: %(reason)s") % {"reason": reason}
         ) from None
 
 
@@ -100,7 +100,7 @@ def _keys() -> tuple[_Key, ...]:
 @lru_cache(maxsize=4)
 def _read_keys(text: str) -> tuple[_Key, ...]:
     if not text.strip():
-        raise SealingError(_("identity documents need a key: %(how)s") % {"how": _HOW})
+        raise SealingError(_("what is kept sealed needs a key: %(how)s") % {"how": _HOW})
     entries = text.split(",")
     if len(entries) > KEYS_MAX:
         raise SealingError(

@@ -20,7 +20,7 @@ from popolni.agents.models import Agent, Commission, Contract, Credential, Outle
 from popolni.agents.service import check_networks
 from popolni.catalog.formats import listed, percent, plain_number, right
 from popolni.core.errors import UserError
-from popolni.web.office import credential_pages, floats
+from popolni.web.office import credential_pages, floats, webhooks
 from popolni.web.office.base import ReadOnly
 from popolni.web.office.contracts import ContractAdmin
 from popolni.web.office.fields import key_of
@@ -140,7 +140,7 @@ class AgentAdmin(RoomAdmin):
         ),
     )
     inlines = (Contracts, Outlets, Credentials)
-    actions_detail = ("new_contract", "new_outlet", "new_password", "new_certificate")
+    actions_detail = ("new_contract", "new_outlet", "new_password", "new_certificate", "webhook")
     change_form_outer_after_template = "office/agents/floats_tab.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
@@ -200,10 +200,17 @@ class AgentAdmin(RoomAdmin):
         return response
 
     def get_urls(self) -> list[Any]:
-        """With the page that ends a credential."""
-        view = self.admin_site.admin_view(self.end_credential)
-        url = "<int:pk>/credentials/<int:credential>/end/"
-        return [path(url, view, name="popolni_agent_end_credential"), *super().get_urls()]
+        """With the pages that end a credential, make a secret, have something sent again."""
+        pages = [
+            ("<int:pk>/credentials/<int:credential>/end/", "end_credential"),
+            ("<int:pk>/webhook/secret/", "webhook_secret"),
+            ("<int:pk>/webhook/<int:delivery>/again/", "send_again"),
+        ]
+        own = [
+            path(url, self.admin_site.admin_view(getattr(self, name)), name=f"popolni_agent_{name}")
+            for url, name in pages
+        ]
+        return [*own, *super().get_urls()]
 
     @page_action(
         description=gettext_lazy("New contract"),
@@ -248,3 +255,20 @@ class AgentAdmin(RoomAdmin):
         """Its own page."""
         context = self.admin_site.each_context
         return credential_pages.end(request, str(pk), credential, context)
+
+    @page_action(
+        description=gettext_lazy("Webhook"),
+        url_path="webhook",
+        permissions=[webhooks.CHANGE],
+    )
+    def webhook(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Its own page."""
+        return webhooks.page(request, object_id, self.admin_site.each_context)
+
+    def webhook_secret(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Its own page."""
+        return webhooks.secret_page(request, str(pk), self.admin_site.each_context)
+
+    def send_again(self, request: HttpRequest, pk: int, delivery: int) -> HttpResponse:
+        """Its own page."""
+        return webhooks.again(request, str(pk), delivery)
