@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -45,7 +46,7 @@ def new_reference() -> str:
     return str(next(_references))
 
 
-def wait_for(condition: Callable[[], T]) -> T:
+def wait_for(condition: Callable[[], T | None]) -> T:
     """It comes true, sooner or later; how soon is no matter of a test's."""
     deadline = time.monotonic() + 60
     while not (found := condition()):
@@ -144,8 +145,6 @@ def running(
 
     A variable is named without its POPOLNI_. Its log must have no traceback, unless it `may_crash`.
     """
-    port = free_port()
-    log_path = folder / f"switch-{port}.log"
     settings = {f"POPOLNI_{name}": str(value) for name, value in variables.items()}
     environment = {
         **{name: text for name, text in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
@@ -154,24 +153,49 @@ def running(
         "POPOLNI_TRUSTED_PROXIES": PROXY,
         **settings,
     }
-    with log_path.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "popolni.switch", "127.0.0.1", str(port)],
-            env=environment,
-            stderr=stderr,
-            stdout=stderr,
-        )
-    switch = Switch(url, port, process, log_path, may_crash)
+    switch = _start(url, folder, environment, lambda it: _answers(it, wait, tls))
+    switch.may_crash = may_crash
+    processes = variables.get("SWITCH_PROCESSES", 1)
     try:
-        wait_for(lambda: _answers(switch, wait, tls))
+        # One answer is that of one process; the kernel chooses which.
+        for _ in range(1 if processes == 1 else 10 * processes):
+            wait_for(lambda: _answers(switch, wait, tls))
         yield switch
     finally:
         _end(switch)
     assert may_crash or "Traceback" not in switch.log, switch.log
 
 
+def _start(
+    url: str, folder: Path, environment: dict[str, str], answers: Callable[["Switch"], bool]
+) -> Switch:
+    """At a free port; one that somebody else took meanwhile is left to them."""
+    while True:
+        port = free_port()
+        log_path = folder / f"switch-{port}.log"
+        with log_path.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "popolni.switch", "127.0.0.1", str(port)],
+                env=environment,
+                stderr=stderr,
+                stdout=stderr,
+            )
+        switch = Switch(url, port, process, log_path)
+        try:
+            wait_for(partial(_has_begun, switch, answers))
+        except BaseException:
+            _end(switch)
+            raise
+        if process.poll() is None:
+            return switch
+        assert "Address already in use" in switch.log, switch.log
+
+
+def _has_begun(switch: Switch, answers: Callable[["Switch"], bool]) -> bool:
+    return switch.process.poll() is not None or answers(switch)
+
+
 def _answers(switch: Switch, path: str, tls: ssl.SSLContext | None) -> bool:
-    assert switch.process.poll() is None, switch.log
     with suppress(OSError, http.client.HTTPException):
         return switch.get(path, tls=tls).status == 200
     return False

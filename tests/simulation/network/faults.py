@@ -175,10 +175,12 @@ class Faults:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-        await asyncio.sleep(self._random.uniform(*STOPPED_S))
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        try:
+            await asyncio.sleep(self._random.uniform(*STOPPED_S))
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     async def _cut(self) -> None:
         self._switch().line.cut()
@@ -200,8 +202,10 @@ class Faults:
         self._disk.fill()
         if switch_log:
             await asyncio.to_thread(self._exhaust_log)
-        await asyncio.sleep(self._random.uniform(*FULL_S))
-        self._disk.free()
+        try:
+            await asyncio.sleep(self._random.uniform(*FULL_S))
+        finally:
+            self._disk.free()
 
     def _exhaust_log(self) -> None:
         """Uses up the segments that are kept; the next one finds no room."""

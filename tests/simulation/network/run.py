@@ -76,7 +76,7 @@ def small_disk() -> Iterator[Path | None]:
         try:
             yield Path(folder)
         finally:
-            subprocess.run(["umount", folder], check=True)  # noqa: S607  # wherever it is
+            subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607  # wherever it is
 
 
 class Simulation:

@@ -81,7 +81,7 @@ def test_what_is_added_changed_and_read_is_recorded() -> None:
     assert (added.action, changed.action) == (LogEntry.Action.CREATE, LogEntry.Action.UPDATE)
     assert changed.changes == {"float_low_minor": ["1000000", "700000"]}
     assert added.changes.keys() == {
-        *("id", "agent", "branch", "reference", "valid_from", "float_low_minor")
+        *("id", "agent", "branch", "reference", "valid_from", "float_low_minor", "cash_identity")
     }
 
 
