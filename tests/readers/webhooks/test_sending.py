@@ -5,7 +5,8 @@ import hmac
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from django.db import connection
 from django.utils import timezone
 
 from popolni.agents.networks import Network
-from popolni.readers.webhooks import sending
+from popolni.readers.webhooks import sending, targets
 from popolni.readers.webhooks.models import Delivery
 from popolni.readers.webhooks.rules import TRIES_MAX
 from popolni.readers.webhooks.sending import AT_ONCE_OF_ONE, Answer, claim, give_back, mark
@@ -282,6 +283,48 @@ def test_of_a_long_answer_the_beginning_is_read(
     Shop(ledger, there.url).reversed_top_up()
     (taken,) = claim(9, [])
     assert send_one(taken, allowed) == Answer(200, "y" * 500)
+
+
+def test_what_one_agent_has_us_keep_no_other_gets(
+    ledger: Ledger, there: Endpoint, allowed: Allowed
+) -> None:
+    """Two agents may be on one address, such as that of a hosting company."""
+    with endpoint() as elsewhere, sender(allowed):
+        elsewhere.always = with_status(204, **{"Set-Cookie": "session=of-another; Path=/"})
+        first = Shop(ledger, elsewhere.url).reversed_top_up()
+        wait_for(lambda: now_of(first).state == "delivered")
+        second = Shop(ledger, there.url).reversed_top_up()
+        wait_for(lambda: now_of(second).state == "delivered")
+    assert "Cookie" not in there.arrived[0].headers
+
+
+def test_of_a_name_whose_first_address_is_silent_the_next_is_tried(
+    ledger: Ledger, there: Endpoint, allowed: Allowed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def found(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.9", "127.0.0.1"]
+
+    monkeypatch.setattr(targets, "_look_up", found)
+    monkeypatch.setattr(sending, "TIMEOUT_S", 0.5)
+    Shop(ledger, f"http://localhost:{there.server_port}/").reversed_top_up()
+    (taken,) = claim(9, [])
+    with silence("127.0.0.9", there.server_port):
+        assert send_one(taken, allowed) == Answer(204)
+
+
+@contextmanager
+def silence(address: str, port: int) -> Iterator[None]:
+    """A port that neither takes a connection nor refuses it: its queue is full."""
+    with ExitStack() as held:
+        server = held.enter_context(socket.socket())
+        server.bind((address, port))
+        server.listen(0)
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex((address, port))
+        time.sleep(0.1)
+        yield
 
 
 def test_our_own_network_gets_nothing(ledger: Ledger, there: Endpoint) -> None:

@@ -24,6 +24,7 @@ PRIVATE = [
     "169.254.169.254", "100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "240.0.0.1",
     "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "fd12::1", "fec0::1", "ff02::1",
     "::127.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "2001:0:a00:1::1", "2001:db8::1",
+    "192.0.0.8", "192.88.99.1", "2001:1::1", "3fff::1",
 ]  # fmt: skip
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111"]
 
@@ -75,6 +76,21 @@ def test_without_tls_a_name_is_of_this_machine_or_nothing(monkeypatch: pytest.Mo
         look_up("http://localhost/", "0.0.0.0/0")
 
 
+def test_what_is_looked_up_is_the_name_that_the_server_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the older rules of the resolver `straße` is `strasse`, which may be somebody else."""
+    asked: list[str] = []
+
+    def found(host: str, port: int, **_kind: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        return [(2, 1, 6, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    look_up("https://straße.example/")
+    assert asked == ["xn--strae-oqa.example"]
+
+
 def test_a_name_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(*_words: object, **_kind: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
@@ -106,6 +122,8 @@ def test_addresses_that_are_taken(text: str) -> None:
         ("https://exa mple.com/", "not an address such as"),
         ("https://example.com:99999/", "not an address such as"),
         ("https://example.com/\na", "not an address such as"),
+        ("https://example.com:0/", "not an address such as"),
+        ("http://localhost/", "127.0.0.1 is in a private network"),
         ("http://example.com/", "begins with https"),
         ("http://10.0.0.1/", "begins with https"),
         ("http://127.0.0.1.example.com/", "begins with https"),

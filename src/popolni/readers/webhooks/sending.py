@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import django.db
@@ -231,11 +232,14 @@ class Sender:
 
 
 def client() -> httpx.AsyncClient:
-    """What sends: no connection is kept, as it is one of an address and not of a name."""
+    """What sends. No connection is kept, as it is one of an address and not of a name; no cookie,
+    as to it all agents on one address are one server.
+    """
     return httpx.AsyncClient(
         verify=httpx.create_ssl_context(),
         timeout=TIMEOUT_S,
         follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         trust_env=False,  # a proxy would look names up by itself
         limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=0),
         headers={"User-Agent": "Popolni", "Accept-Encoding": "identity"},
@@ -268,7 +272,7 @@ async def _post_to_first(
     for address in addresses[:-1]:
         try:
             return await _post(http, url, address, taken, secret)
-        except httpx.ConnectError:
+        except (httpx.ConnectError, httpx.ConnectTimeout):
             continue
     return await _post(http, url, addresses[-1], taken, secret)
 

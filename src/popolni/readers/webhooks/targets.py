@@ -27,7 +27,9 @@ ADDRESSES_MAX = 3
 
 _EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _LOOPBACK = read_networks(THIS_MACHINE)
-_IPV4_INSIDE = ip_network("2002::/16")  # 6to4; what is like it is reserved or private
+# What else is nobody's own, and not in every version of the standard library: assignments of
+# protocols, relays, documentation. 6to4 has an IPv4 address in it, whichever.
+_SPECIAL = read_networks("192.0.0.0/24,192.88.99.0/24,2001::/23,2002::/16,3fff::/20")
 
 
 class NotAllowed(Exception):
@@ -52,7 +54,7 @@ def is_allowed(address: Address, scheme: str, allowed: Sequence[Network]) -> boo
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, IPv6Address) and (address.is_site_local or address in _IPV4_INSIDE):
+    if is_in(address, _SPECIAL) or (isinstance(address, IPv6Address) and address.is_site_local):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
@@ -63,8 +65,8 @@ def check_url(text: str, allowed: Sequence[Network]) -> str:
     if len(text) > URL_MAX:
         raise UserError(_("an address has at most %(max)d characters") % {"max": URL_MAX})
     url = _read(text)
-    address = read_address(url.host)
-    if url.scheme == "http" and url.host != "localhost" and not is_in(address, _LOOPBACK):
+    address = read_address("127.0.0.1" if url.host == "localhost" else url.host)
+    if url.scheme == "http" and not is_in(address, _LOOPBACK):
         raise UserError(_("it begins with https, as anybody on the way could read it"))
     if url.userinfo or url.fragment:
         raise UserError(_("an address has neither a password nor a # in it: the signature proves"))
@@ -82,7 +84,9 @@ def _read(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         url = httpx.URL()
-    is_one = url.scheme in ("https", "http") and url.host and 0 < (url.port or 443) < 2**16
+    is_one = (
+        url.scheme in ("https", "http") and url.host and url.port != 0 and (url.port or 443) < 2**16
+    )
     if not is_one or not text.isprintable() or " " in text:
         raise UserError(_("this is not an address such as https://example.com/popolni"))
     return url
@@ -90,7 +94,8 @@ def _read(text: str) -> httpx.URL:
 
 async def find_addresses(url: httpx.URL, allowed: Sequence[Network]) -> list[Address]:
     """Where the URL's name leads to and we may go. Raises NotAllowed; OSError: no such name."""
-    found = await _look_up(url.host, url.port or 443)
+    # As it is said to the server: the resolver's own reading of `straße` is another name.
+    found = await _look_up(url.raw_host.decode("ascii"), url.port or 443)
     addresses = [address for text in found if (address := read_address(text))]
     fitting = [each for each in addresses if is_allowed(each, url.scheme, allowed)]
     if not fitting:
