@@ -23,6 +23,7 @@ from popolni.catalog.operators.rules import Identity
 from popolni.catalog.plans.models import Plan, PlanVersion
 from popolni.catalog.promotions.models import Promotion
 from popolni.core.channel import Channel
+from popolni.catalog.plans.models import PlanVersion
 from popolni.core.language import Language
 from popolni.core.method import Method
 from popolni.topups.catalogue import CHANNEL, AgentTerms, Catalogue, Secret, read_catalogue
@@ -181,6 +182,15 @@ def test_the_plans() -> None:
     plan = read_catalogue().plans[version.pk]
     assert (plan.plan_id, plan.price_minor, plan.period_count) == (version.plan_id, 123_00, 1)
     assert plan.names[Language.EN] == "Plan"
+
+
+def test_a_plan_of_no_period_stops_nothing_else() -> None:
+    good, bad = new_plan(), new_plan()
+    PlanVersion.objects.filter(pk=bad.pk).update(period_unit="")
+    plans = read_catalogue().plans
+    assert good.pk in plans
+    assert bad.pk not in plans
+    PlanVersion.objects.filter(pk=bad.pk).update(period_unit="month")
 
 
 @pytest.mark.parametrize("more", [1, 3])

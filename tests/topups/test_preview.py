@@ -464,6 +464,7 @@ def test_the_plan(
         name_en="a",
         name_zh="一",
         price_minor=0,
+        period_unit="month",
         when_short="stop",
     )
     promotion = promote()

@@ -183,6 +183,8 @@ def _read_operators(now: datetime) -> dict[int, OperatorTerms]:
 
 
 def _read_plans() -> dict[int, PlanTerms]:
+    """A version that counts in no period that we know renews nothing, and stops nothing else."""
+    rows = PlanVersion.objects.filter(period_unit__in=list(PeriodUnit)).order_by("pk")
     return {
         row.pk: PlanTerms(
             plan_id=row.plan_id,
@@ -191,7 +193,7 @@ def _read_plans() -> dict[int, PlanTerms]:
             period_unit=PeriodUnit(row.period_unit),
             period_count=row.period_count,
         )
-        for row in PlanVersion.objects.order_by("pk")
+        for row in rows
     }
 
 
