@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
+import psutil
 import psycopg
 
 from tests.ledger.support import Ledger
@@ -91,8 +92,12 @@ def wait_until_up(url: str) -> None:
 
 
 def kill_postmaster(data: Path) -> None:
-    pid = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
-    os.kill(pid, signal.SIGKILL)
+    """Kills the server, if it runs: its file may name a process that is somebody else's now."""
+    with suppress(FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
+        pid = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+        process = psutil.Process(pid)
+        if str(data) in " ".join(process.cmdline()):
+            process.kill()
 
 
 def kill_backend(url: str, random: Random) -> None:

@@ -145,8 +145,7 @@ class Faults:
         self._meanwhile(end_and_start())
 
     async def _kill_postgres(self) -> None:
-        with suppress(FileNotFoundError, ProcessLookupError, ValueError, IndexError):
-            harness.kill_postmaster(self._data)
+        harness.kill_postmaster(self._data)
         await asyncio.sleep(0.5)  # its pid file still names the one that is gone
         if self._random.random() < 0.8:  # mostly wait; sometimes the next one strikes in recovery
             await self._until_up()
