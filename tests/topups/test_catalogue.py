@@ -23,7 +23,6 @@ from popolni.catalog.operators.rules import Identity
 from popolni.catalog.plans.models import Plan, PlanVersion
 from popolni.catalog.promotions.models import Promotion
 from popolni.core.channel import Channel
-from popolni.catalog.plans.models import PlanVersion
 from popolni.core.language import Language
 from popolni.core.method import Method
 from popolni.topups.catalogue import CHANNEL, AgentTerms, Catalogue, Secret, read_catalogue
