@@ -147,6 +147,7 @@ def test_the_readme_has_these_commands() -> None:
         "./popolni balance 79160000001 --json",
         "./popolni number 79161234567",
         "./popolni bench ledger",
+        "./popolni bench osmp",
         "export POPOLNI_DATABASE_URL=postgresql://user:password@host:5432/database",
     ]
     assert "./popolni test\n" in (PROJECT / ".ci" / "run").read_text()
