@@ -158,7 +158,8 @@ BROKEN: dict[str, tuple[str, Storm]] = {
     "make_identifiers_up": ("was credited [2-9] times", until(PAID, 60)),
     "forget_refusals": ("fatal, yet it is credited", refuse_what_is_let_in_later),
     "answer_repeats_anew": ("was acknowledged as", until(PAID, 60)),
-    "reverse_again": ("was reversed [2-9] times", until("cancellation", 20)),
+    # The second time there may be no money left, and then it is refused.
+    "reverse_again": ("was reversed [2-9] times|yet it is reversed", until("cancellation", 20)),
     "overlook_what_is_under_way": (", by one process", until(PAID, 1)),
 }
 

@@ -353,6 +353,9 @@ def test_a_payment_that_is_spent_stays(terminal: Terminal) -> None:
     answer = terminal.ask("cancel", txn_id=paid.txn_id)
     assert (answer.result, answer.comment) == (251, "money_spent")
     assert money_of(number) == 99_99
+    terminal.pay(number, "50")
+    assert terminal.ask("cancel", txn_id=paid.txn_id) == answer  # the money is there, and too late
+    assert money_of(number) == 149_99
 
 
 def test_the_payments_of_a_day(terminal: Terminal) -> None:

@@ -132,7 +132,24 @@ def test_the_money_is_spent(place: Place) -> None:
     assert reversed_(found) is ReversalRefusal.MONEY_SPENT
     assert place.left() == (99_99, 900_00)
     place.move(Kind.OPENING_BALANCES.account_id(), place.money, 1)
-    assert isinstance(reversed_(found), Credited)  # it is there again
+    assert reversed_(found) is ReversalRefusal.MONEY_SPENT  # as was told, though it is there again
+    assert place.left() == (100_00, 900_00)
+    assert run_steps(read_reversed(place.branch.book, [found[1].seq])) == {}
+
+
+def test_of_many_at_once_all_hear_the_same_while_the_money_comes_and_goes(
+    place: Place, database_url: str
+) -> None:
+    for _ in range(6):
+        found = place.top_up()
+        place.move(place.money, Kind.OPERATOR_REVENUE.account_id(), 100_00)
+        back = partial(place.move, Kind.OPENING_BALANCES.account_id(), place.money, 100_00)
+        *answers, _ = at_once(*[partial(reversed_, found)] * 6, back)
+        told = {
+            one._replace(is_repeat=True) if isinstance(one, Credited) else one for one in answers
+        }
+        assert told == {reversed_(found)}
+    assert faults_of(database_url, place.branch.book) == []
 
 
 @pytest.mark.parametrize("closed", ["money", "float"])

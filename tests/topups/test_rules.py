@@ -48,7 +48,7 @@ from popolni.topups.rules import (
     read_memo,
     refuse,
     refuse_reversal,
-    reversal_id,
+    reversal_ids,
     reversal_of,
     top_up_of,
 )
@@ -495,7 +495,7 @@ def test_the_transfer_of_a_reversal() -> None:
     top_up = entry_of(top_up_of(ASK), seq=12)
     back = reversal_of(7, top_up)
     assert back == Transfer(
-        reversal_id(7, 12),
+        reversal_ids(7, 12)[0],
         top_up.credit_account,
         top_up.debit_account,
         100_00,
@@ -503,7 +503,8 @@ def test_the_transfer_of_a_reversal() -> None:
         reference="1001",
         reference_id=12,
     )
-    assert len({reversal_id(book, seq) for book in range(1, 5) for seq in range(1, 50)}) == 4 * 49
+    ids = {id_ for book in range(1, 5) for seq in range(1, 50) for id_ in reversal_ids(book, seq)}
+    assert len(ids) == 2 * 4 * 49
 
 
 @pytest.mark.parametrize(
@@ -515,10 +516,11 @@ def test_the_transfer_of_a_reversal() -> None:
         (Outcome.DEBIT_ACCOUNT_ALREADY_CLOSED, ReversalRefusal.MONEY_SPENT),
         (Outcome.DEBIT_ACCOUNT_NOT_FOUND, ReversalRefusal.MONEY_SPENT),
         (Outcome.CREDIT_ACCOUNT_ALREADY_CLOSED, ReversalRefusal.MONEY_SPENT),
+        (Outcome.EXISTS_WITH_DIFFERENT_AMOUNT, None),
     ],
 )
 def test_what_the_ledger_says_of_a_reversal(
-    outcome: Outcome, expected: Credited | ReversalRefusal
+    outcome: Outcome, expected: Credited | ReversalRefusal | None
 ) -> None:
     assert answer_reversal(7, Posted(outcome, 3)) == expected
 

@@ -15,8 +15,9 @@ from popolni.ledger.statements import post, read_transfers
 from popolni.subscribers.models import Number
 from popolni.topups.adjustments import Status, approve, ask, ask_reversal
 from popolni.topups.history import read_since, top_ups
+from popolni.topups.models import Adjustment
 from popolni.topups.reversals import read_reversed
-from popolni.topups.rules import reversal_of
+from popolni.topups.rules import reversal_memo_of, reversal_of
 from tests.agents.support import new_branch, new_contract, new_number, new_user, posted
 from tests.topups.test_adjustments import People, why
 
@@ -88,6 +89,21 @@ def test_what_is_spent_stays_spent(place: tuple[Contract, Number], people: Peopl
     row = approve(ask_reversal(number, entry, why(), by=people.asker), by=people.second)
     assert (row.status, row.outcome) == (Status.REFUSED, Outcome.EXCEEDS_CREDITS)
     assert money_of(number) == 299
+
+
+def test_what_the_agent_was_refused_staff_reverse_once(
+    place: tuple[Contract, Number], people: People
+) -> None:
+    contract, number = place
+    entry = top_up(contract, number, 300, "8")
+    run(post(contract.branch.book, [reversal_memo_of(contract.branch.book, entry)]))
+    rows = [ask_reversal(number, entry, why(), by=people.asker) for _ in range(2)]
+    seqs = {approve(row, by=people.second).seq for row in rows}
+    reversal = run_steps(read_reversed(contract.branch.book, [entry.seq]))[entry.seq]
+    assert seqs == {reversal.seq}
+    assert money_of(number) == 0
+    Adjustment.objects.filter(pk=rows[0].pk).update(seq=None)  # as if it ended before it was noted
+    assert approve(rows[0], by=people.second).seq == reversal.seq
 
 
 def test_who_may_not_and_what_is_none(place: tuple[Contract, Number], people: People) -> None:

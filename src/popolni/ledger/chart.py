@@ -137,6 +137,7 @@ class Code(IntEnum):
 
     TOP_UP_REVERSAL = 31
     TOP_UP_REFUSAL = 32
+    REVERSAL_REFUSAL = 33
 
 
 TOP_UPS = {

@@ -42,13 +42,14 @@ from popolni.core.identifiers import transfer_id
 from popolni.core.outcome import Outcome
 from popolni.ledger.chart import TOP_UPS, Code
 from popolni.ledger.chart import Kind as AccountKind
-from popolni.ledger.client import atomic, run
+from popolni.ledger.client import atomic, run, run_steps
 from popolni.ledger.errors import LedgerUnavailable
 from popolni.ledger.model import AMOUNT_MAX, LogEntry, Transfer, Unit
 from popolni.ledger.statements import post, read_log, read_transfers
 from popolni.subscribers.models import Number
 from popolni.topups.models import Adjustment, SentForm
-from popolni.topups.rules import reversal_id, reversal_of
+from popolni.topups.reversals import read_reversed
+from popolni.topups.rules import EXISTS_AS_ANOTHER, reversal_by_staff, reversal_of
 
 REASON_MIN, REASON_MAX = 5, 300
 """Characters of a reason."""
@@ -228,7 +229,11 @@ def _post(pk: int, approver: User | None) -> Adjustment:
 
 def _post_last(row: Adjustment) -> int:
     """Its place in the log. Nothing may follow it in the transaction."""
-    (answer,) = run(post(row.book, [_transfer(row)]))
+    first, *others = _transfers(row)
+    (answer,) = run(post(row.book, [first]))
+    for other in others:
+        if answer.outcome in EXISTS_AS_ANOTHER:
+            (answer,) = run(post(row.book, [other]))
     if not answer.outcome.done:
         raise _RefusedByLedger(answer.outcome)
     return answer.seq
@@ -249,8 +254,7 @@ def _note_place(row: Adjustment) -> None:
     # What can't be written now is written when someone approves again; it is posted all the same.
     with suppress(django.db.Error, LedgerUnavailable):
         if row.seq is None:
-            ((_book, entry),) = run(read_transfers([_id(row)])).values()
-            row.seq = entry.seq
+            row.seq = _read_place(row)
         Adjustment.objects.filter(pk=row.pk, seq=None).update(seq=row.seq)
 
 
@@ -343,19 +347,26 @@ def _target(row: Adjustment) -> Target:
 
 
 def _id(row: Adjustment) -> bytes:
-    if row.reverses_seq is not None:
-        return reversal_id(row.book, row.reverses_seq)  # the agent's own would have the same
     return transfer_id("adjustment", row.pk)
 
 
-def _transfer(row: Adjustment) -> Transfer:
+def _read_place(row: Adjustment) -> int:
+    """Where in the log a posted one is."""
+    if row.reverses_seq is not None:
+        return run_steps(read_reversed(row.book, [row.reverses_seq]))[row.reverses_seq].seq
+    ((_book, entry),) = run(read_transfers([_id(row)])).values()
+    return entry.seq
+
+
+def _transfers(row: Adjustment) -> list[Transfer]:
+    """What is to be posted: the first of these whose identifier nothing else has."""
     if row.reverses_seq is not None:
         (top_up,) = run(read_log(row.book, row.reverses_seq - 1, 1))
-        return reversal_of(row.book, top_up)
+        return [reversal_of(row.book, top_up), reversal_by_staff(row.book, top_up)]
     way = _WAYS[Kind(row.kind)]
     own, outside = _accounts(_target(row))
     debit, credit = (own, outside) if way.source == "target" else (outside, own)
-    return Transfer(_id(row), debit, credit, row.amount, way.code, reference_id=row.pk)
+    return [Transfer(_id(row), debit, credit, row.amount, way.code, reference_id=row.pk)]
 
 
 def _accounts(target: Target) -> tuple[int, int]:

@@ -14,10 +14,9 @@ from popolni.ledger.chart import TOP_UPS, Kind
 from popolni.ledger.client import Steps
 from popolni.ledger.codec import Int4Array, Int8Array, encode_integers
 from popolni.ledger.model import LogEntry
-from popolni.ledger.statements import SEQ_END, Statement, read_transfers
+from popolni.ledger.statements import SEQ_END, Statement
 from popolni.topups.facts import read_first_seqs
-from popolni.topups.reversals import Found
-from popolni.topups.rules import reversal_id
+from popolni.topups.reversals import Found, read_reversals
 
 PAGE_MAX = 1_000
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
@@ -100,7 +99,7 @@ def list_top_ups(  # noqa: PLR0913  # all but two by name
     windows = [(book, seq, ends.get(book, SEQ_END)) for book, seq in after.items()]
     found: list[Found] = yield read_top_ups(agent_id, windows, limit + 1)
     here = found[:limit]
-    reversals = yield from _read_reversals(here)
+    reversals = yield from read_reversals((book, entry.seq) for book, entry in here)
     return Page(
         [Listed(book, entry, reversals.get((book, entry.seq))) for book, entry in here],
         after | {book: entry.seq for book, entry in here},
@@ -114,9 +113,3 @@ def _first_seqs(books: Sequence[int], moment: datetime | None) -> Steps[dict[int
     moment = min(max(moment, _EARLIEST), _LATEST)
     seqs: dict[int, int] = yield read_first_seqs([(book, moment) for book in books])
     return seqs
-
-
-def _read_reversals(found: Sequence[Found]) -> Steps[dict[tuple[int, int], LogEntry]]:
-    ids = {reversal_id(book, entry.seq): (book, entry.seq) for book, entry in found}
-    reversals: dict[bytes, Found] = (yield read_transfers(list(ids))) if ids else {}
-    return {ids[id_]: entry for id_, (_book, entry) in reversals.items()}

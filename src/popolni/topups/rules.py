@@ -224,7 +224,7 @@ _REFUSALS = {
     Outcome.OVERFLOWS_DEBITS: Refusal.AMOUNT_TOO_LARGE,
     Outcome.EXCEEDS_CREDITS: Refusal.FLOAT_TOO_LOW,
 }
-_EXISTS_AS_ANOTHER = frozenset(
+EXISTS_AS_ANOTHER = frozenset(
     outcome for outcome in Outcome if outcome.value.startswith("exists_with_different")
 )
 
@@ -235,7 +235,7 @@ def answer(decision: Decision, posted: Posted) -> Credited | Refused | None:
     A refusal whose `retry_helps` is false and that the ledger made is not in the log yet: post
     `memo_of` it before anybody is told. Raises KeyError for what no transfer of `decide` can meet.
     """
-    if posted.outcome in _EXISTS_AS_ANOTHER:
+    if posted.outcome in EXISTS_AS_ANOTHER:
         return None
     if decision.refused and posted.outcome.done:
         return decision.refused
@@ -278,19 +278,43 @@ def read_memo(entry: LogEntry) -> Memo:
 # Reversals
 
 
-def reversal_id(book: int, seq: int) -> bytes:
-    """The identifier of the one reversal that a top-up can have, whoever asks for it."""
-    return transfer_id("reversal", book, seq)
+def reversal_ids(book: int, seq: int) -> tuple[bytes, bytes]:
+    """The identifiers that the one reversal of a top-up can have, whoever asks for it.
+
+    The second is for staff alone, where the first is taken by the memo that the agent was refused.
+    """
+    return transfer_id("reversal", book, seq), transfer_id("reversal", book, seq, "by staff")
 
 
 def reversal_of(book: int, entry: LogEntry) -> Transfer:
     """The transfer that reverses a top-up: the same sum, back to where it came from."""
     return Transfer(
-        reversal_id(book, entry.seq),
+        reversal_ids(book, entry.seq)[0],
         entry.credit_account,
         entry.debit_account,
         entry.amount,
         Code.TOP_UP_REVERSAL,
+        reference=entry.reference,
+        reference_id=entry.seq,
+    )
+
+
+def reversal_by_staff(book: int, entry: LogEntry) -> Transfer:
+    """The transfer that reverses what the agent was refused to."""
+    return reversal_of(book, entry)._replace(id=reversal_ids(book, entry.seq)[1])
+
+
+def reversal_memo_of(book: int, entry: LogEntry) -> Transfer:
+    """The transfer that takes the reversal's identifier because the money was spent.
+
+    An agent that was told so has told others: no copy of its request that comes late reverses.
+    """
+    return Transfer(
+        reversal_ids(book, entry.seq)[0],
+        Kind.MEMO_REFUSED.account_id(),
+        Kind.MEMO_CONTRA.account_id(),
+        1,
+        Code.REVERSAL_REFUSAL,
         reference=entry.reference,
         reference_id=entry.seq,
     )
@@ -305,7 +329,7 @@ class ReversalRefusal(StrEnum):
     """The agent's contract leaves it to the operator's staff."""
     TOO_LATE = auto()
     MONEY_SPENT = auto()
-    """The subscriber has less than that, or has left."""
+    """The subscriber had less than that, or has left: that was the first answer, and stays it."""
 
 
 def refuse_reversal(
@@ -336,11 +360,21 @@ _MONEY_SPENT = frozenset(
 )
 
 
-def answer_reversal(book: int, posted: Posted) -> Credited | ReversalRefusal:
-    """What the ledger's word on a reversal means; a repeat gets the first one's place.
+def first_reversal_answer(book: int, entry: LogEntry) -> Credited | ReversalRefusal:
+    """What the log holds for the first identifier of a reversal."""
+    if entry.code == Code.REVERSAL_REFUSAL:
+        return ReversalRefusal.MONEY_SPENT
+    return Credited(book, entry.seq, is_repeat=True)
 
-    Raises AssertionError for what no transfer of `reversal_of` can meet.
+
+def answer_reversal(book: int, posted: Posted) -> Credited | ReversalRefusal | None:
+    """What the ledger's word on a reversal means. None: the identifier is taken, look by what.
+
+    A refusal is not in the log yet: post `reversal_memo_of` it before anybody is told. Raises
+    AssertionError for what no transfer of `reversal_of` can meet.
     """
+    if posted.outcome in EXISTS_AS_ANOTHER:
+        return None
     if posted.outcome.done:
         return Credited(book, posted.seq, posted.outcome is Outcome.EXISTS)
     if posted.outcome in _MONEY_SPENT:

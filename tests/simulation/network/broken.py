@@ -99,8 +99,8 @@ def answer_repeats_anew() -> None:
 def reverse_again() -> None:
     from popolni.topups import reversals, rules  # noqa: PLC0415  # after Django is set up
 
-    replace(rules, reversal_id=_any_id)
-    replace(reversals, reversal_id=_any_id)
+    replace(rules, reversal_ids=_any_ids)
+    replace(reversals, reversal_ids=_any_ids)
 
 
 def overlook_what_is_under_way() -> None:
@@ -112,6 +112,10 @@ def overlook_what_is_under_way() -> None:
 
 def _any_id(*_parts: object) -> bytes:
     return os.urandom(16)
+
+
+def _any_ids(*_parts: object) -> tuple[bytes, bytes]:
+    return _any_id(), _any_id()
 
 
 WAYS: dict[str, Callable[[], None]] = {
