@@ -76,6 +76,19 @@ def test_a_post_joins_djangos_transaction(book: int, ledger: Ledger) -> None:
     assert len(ledger.log(book)) == 1
 
 
+def test_the_turn_of_a_book_is_kept_until_commit(
+    book: int, database_url: str, ledger: Ledger
+) -> None:
+    with atomic():
+        assert run(statements.lock_book(book)) is True
+        with psycopg.connect(database_url) as other, pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute("select from ledger.book where book = %s for update nowait", (book,))
+        run(statements.post(book, transfers(book, 1)))
+    with psycopg.connect(database_url) as other:
+        other.execute("select from ledger.book where book = %s for update nowait", (book,))
+    assert run(statements.lock_book(999_999)) is False
+
+
 def test_what_can_be_read(book: int) -> None:
     first, second = transfers(book, 1, 2)
     run(statements.post(book, [first._replace(reference="7"), second]))

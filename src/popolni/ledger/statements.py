@@ -139,6 +139,15 @@ def open_book(book: int, currency: str) -> Statement[bool]:
     )
 
 
+def lock_book(book: int) -> Statement[bool]:
+    """Waits for the book's turn and keeps it until COMMIT; False if there is no such book.
+
+    For who decides by what the book holds now: what is read behind it, in the same transaction,
+    still holds when that transaction posts. Nothing slow may stand between the two.
+    """
+    return Statement("select true from ledger.book where book = %s for update", (book,), bool)
+
+
 def open_accounts(
     book: int, accounts: Sequence[tuple[int, Unit, int, AccountFlags]]
 ) -> Statement[list[AccountOutcome]]:
