@@ -18,7 +18,7 @@ from popolni.catalog.operators.models import (
 )
 from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVersion
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
-from popolni.readers.models import TopUpHour
+from popolni.readers.models import SetAside, TopUpHour
 from popolni.readers.webhooks.models import Delivery, Webhook
 from popolni.subscribers.models import (
     Allowance,
@@ -57,6 +57,7 @@ __all__ = [
     "PromotionBudget",
     "Region",
     "SentForm",
+    "SetAside",
     "Subscriber",
     "Subscription",
     "TopUpHour",

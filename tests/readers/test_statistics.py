@@ -15,8 +15,9 @@ from popolni.ledger import statements
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.model import LogEntry, Transfer, TransferFlags
 from popolni.readers import statistics
+from popolni.readers.frame import read_all, step
 from popolni.readers.models import TopUpHour
-from popolni.readers.statistics import by_hour, count_top_ups
+from popolni.readers.statistics import READER, by_hour
 from tests.ledger.support import Ledger, tid
 
 _books = count(23_000)
@@ -57,10 +58,7 @@ def rows(book: int) -> set[tuple[object, ...]]:
 
 
 def work_off(book: int, limit: int) -> int:
-    total = 0
-    while read := count_top_ups(book, limit):
-        total += read
-    return total
+    return read_all(READER, book, limit)
 
 
 def fill(ledger: Ledger, book: int, seed: int, transfers: int = 200) -> None:
@@ -155,7 +153,7 @@ def test_the_hours_are_the_logs(ledger: Ledger, limit: int) -> None:
     fill(ledger, book, seed=limit)
     assert work_off(book, limit) == len(ledger.log(book)) - 2
     assert rows(book) == expected(ledger, book) != set()
-    assert count_top_ups(book, limit) == 0
+    assert step(READER, book, limit) == 0
 
 
 def test_a_crash_counts_nothing_twice(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,11 +166,11 @@ def test_a_crash_counts_nothing_twice(ledger: Ledger, monkeypatch: pytest.Monkey
         pid = connection.connection.info.backend_pid
         ledger.connection.execute("select pg_terminate_backend(%s, 5000)", (pid,))
 
-    count_top_ups(book, 20)
+    step(READER, book, 20)
     before = rows(book)
     with monkeypatch.context() as patch, pytest.raises(Exception, match=r"terminat|closed|lost"):
         patch.setattr(statistics, "_add", add_and_die)
-        count_top_ups(book, 20)
+        step(READER, book, 20)
     connection.close()
     assert rows(book) == before
     work_off(book, 20)
@@ -188,7 +186,7 @@ def test_workers_at_once_count_each_entry_once(ledger: Ledger) -> None:
         try:
             read = 0
             while TopUpHour.objects.filter(book=book).count() < 1 or _position(book) < entries:
-                read += count_top_ups(book, 3)
+                read += step(READER, book, 3)
             return read
         finally:
             connection.close()

@@ -16,7 +16,8 @@ from django.db import connection
 from popolni.catalog.operators.models import ComplianceProfile, Operator
 from popolni.catalog.operators.service import open_branch
 from popolni.ledger.model import Transfer
-from popolni.readers.worker import books_with_news
+from popolni.readers import statistics
+from popolni.readers.worker import news
 from popolni.settings import database
 from tests.conftest import SOURCE, migrated_database
 from tests.ledger.support import Ledger, tid
@@ -103,14 +104,14 @@ def test_it_counts_every_branchs_book_and_ends_when_asked(
 ) -> None:
     nobodys = new_book(ledger)
     branch = open_branch(operator, code="idle", book=23_900, name_ru="E", name_en="E", name_zh="E")
-    assert books_with_news("statistics") == books
+    assert news([statistics.READER]) == [("statistics", book) for book in books]
     with worker(url, tmp_path / "log"):
         wait_for(lambda: all_counted(ledger, books))
         _more(ledger, books[0])
         wait_for(lambda: all_counted(ledger, books))
         began = time.monotonic()
     assert time.monotonic() - began < 2
-    assert books_with_news("statistics") == []
+    assert news([statistics.READER]) == []
     assert (tmp_path / "log").read_text() == ""
     branch.delete()
     assert rows(nobodys) == set()

@@ -5,17 +5,16 @@ that is voided or times out never does.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from django.db import connection
 
 from popolni.core.channel import Channel
 from popolni.ledger.chart import TOP_UPS
-from popolni.ledger.log import follow
 from popolni.ledger.model import LogEntry, TransferFlags
-
-READER = "statistics"
+from popolni.readers.frame import Reader
+from popolni.readers.models import TopUpHour
 
 _CHANNELS: dict[int, Channel] = {code: channel for channel, code in TOP_UPS.items()}
 _NO_CREDIT = TransferFlags.PENDING | TransferFlags.VOID_PENDING
@@ -32,17 +31,16 @@ _ADD = """
 """
 
 
-def count_top_ups(book: int, limit: int) -> int:
-    """Adds the book's next entries, at most `limit`, to the hours. How many entries it read.
+def handle(book: int, entries: Sequence[LogEntry]) -> None:
+    """Adds these entries to the hours."""
+    hours = by_hour(entries)
+    if hours:
+        _add(book, hours)
 
-    0: there is nothing new, or another worker has the turn. Raises what `follow` and the
-    database do; then nothing was counted, or all of it with the position.
-    """
-    with follow(READER, book, limit) as entries:
-        hours = by_hour(entries)
-        if hours:
-            _add(book, hours)
-    return len(entries)
+
+def forget(book: int) -> None:
+    """Has the hours of a book counted from its first entry on."""
+    TopUpHour.objects.filter(book=book).delete()
 
 
 def by_hour(entries: Iterable[LogEntry]) -> Hours:
@@ -63,3 +61,6 @@ def _add(book: int, hours: Hours) -> None:
     rows = [(*key, *total) for key, total in hours.items()]
     with connection.cursor() as cursor:
         cursor.execute(_ADD, (book, *(list(column) for column in zip(*rows, strict=True))))
+
+
+READER = Reader("statistics", handle, forget=forget)

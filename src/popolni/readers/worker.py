@@ -7,43 +7,47 @@ is waited for; whatever was under way is read again, as positions move with effe
 """
 
 import signal
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from types import FrameType
 
 import django.db
+import psycopg
 from django.db import connection
 
+from popolni.core.errors import UserError
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.readers import statistics
+from popolni.readers.frame import Reader, Turns, say
 from popolni.readers.webhooks import events as webhooks
 from popolni.readers.webhooks.sending import sending
 from popolni.readers.webhooks.targets import read_allowed
 
-Reader = Callable[[int, int], int]
-"""(book, limit) → how many entries it read."""
+READERS: tuple[Reader, ...] = (
+    statistics.READER,
+    webhooks.READER,
+)
+"""In the order in which each round takes them. Another reader is its module and a line here."""
 
-READERS: Mapping[str, Reader] = {
-    statistics.READER: statistics.count_top_ups,
-    webhooks.READER: webhooks.write_deliveries,
-}
-
-BATCH = 5_000
-IDLE_SECONDS = 0.5
+IDLE_SECONDS = 0.2
 STEP_SECONDS = 0.05  # how late it notices that it is to end
 LOST_SECONDS_MIN, LOST_SECONDS_MAX = 0.5, 10.0
-LOST = (LedgerUnavailable, OutcomeUnknown, django.db.OperationalError, django.db.InterfaceError)
+LOST = (
+    *(LedgerUnavailable, OutcomeUnknown),
+    *(django.db.OperationalError, django.db.InterfaceError),
+    *(psycopg.OperationalError, psycopg.InterfaceError),
+)
 
-# One question instead of one transaction for each book and reader: most books are idle.
+# One question for all of them, instead of a transaction for each: most books are idle.
 _NEWS = """
-    select branch.book
-    from popolni_branch as branch
+    select reader.name, branch.book
+    from unnest(%s::text[]) with ordinality as reader (name, place)
+    cross join popolni_branch as branch
     join ledger.book as book using (book)
     left join ledger.position as position
-        on position.book = branch.book and position.reader = %s
+        on position.book = branch.book and position.reader = reader.name
     where book.last_seq > coalesce(position.seq, 0)
-    order by branch.book
+    order by reader.place, branch.book
 """
 
 
@@ -52,6 +56,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.is_ending = False
+        self._turns = Turns()
 
     def end(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         """Also a signal's handler."""
@@ -64,23 +69,22 @@ class Worker:
             try:
                 pause_s = 0.0 if self.round() else IDLE_SECONDS
                 if lost_s > LOST_SECONDS_MIN:
-                    _say("the database is back")
+                    say("the database is back")
                 lost_s = LOST_SECONDS_MIN
             except LOST as error:
                 connection.close()
                 reason = str(error).strip().partition("\n")[0]
-                _say(f"the database is lost, trying again in {lost_s:g} s: {reason}")
+                say(f"the database is lost, trying again in {lost_s:g} s: {reason}")
                 pause_s, lost_s = lost_s, min(2 * lost_s, LOST_SECONDS_MAX)
             self._pause(pause_s)
 
     def round(self) -> int:
         """One batch for each reader and book that has news. How many entries they read."""
         read = 0
-        for name, reader in READERS.items():
-            for book in books_with_news(name):
-                if self.is_ending:
-                    return read
-                read += reader(book, BATCH)
+        for name, book in news(READERS):
+            if self.is_ending:
+                break
+            read += self._turns.take(reader_of(name), book)
         return read
 
     def _pause(self, seconds: float) -> None:
@@ -89,11 +93,20 @@ class Worker:
             time.sleep(STEP_SECONDS)
 
 
-def books_with_news(reader: str) -> list[int]:
-    """The branches' books whose log goes on behind this reader's position."""
+def news(readers: Sequence[Reader]) -> list[tuple[str, int]]:
+    """The readers, by name, and the branches' books whose log goes on behind their position."""
     with connection.cursor() as cursor:
-        cursor.execute(_NEWS, (reader,))
-        return [book for (book,) in cursor.fetchall()]
+        cursor.execute(_NEWS, ([reader.name for reader in readers],))
+        return list(cursor.fetchall())
+
+
+def reader_of(name: str) -> Reader:
+    """The reader of this name. UserError if there is none (any more)."""
+    for reader in READERS:
+        if reader.name == name:
+            return reader
+    names = ", ".join(reader.name for reader in READERS)
+    raise UserError(f"there is no reader {name!r}; there are: {names}")
 
 
 def work() -> None:
@@ -103,7 +116,3 @@ def work() -> None:
         signal.signal(number, worker.end)
     with sending(read_allowed(), on_fault=worker.end):
         worker.run()
-
-
-def _say(line: str) -> None:
-    print(f"popolni worker: {line}", file=sys.stderr, flush=True)

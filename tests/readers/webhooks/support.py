@@ -18,6 +18,7 @@ from popolni.core.identifiers import transfer_id
 from popolni.ledger import statements
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.model import LogEntry, Transfer
+from popolni.readers.frame import read_all
 from popolni.readers.webhooks import events
 from popolni.readers.webhooks.models import Delivery, Webhook
 from popolni.readers.webhooks.sending import Answer, Claim, Sender, client, send
@@ -156,8 +157,7 @@ class Shop:
         return Delivery.objects.get(book=self.book, seq=seq)
 
     def read(self) -> None:
-        while events.write_deliveries(self.book, 100):
-            pass
+        read_all(events.READER, self.book, 100)
 
     def deliveries(self) -> list[Delivery]:
         return list(Delivery.objects.filter(book=self.book).order_by("seq"))

@@ -8,6 +8,7 @@ from django.db import connection
 
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.model import Transfer, TransferFlags
+from popolni.readers.frame import read_all, step
 from popolni.readers.webhooks import events
 from popolni.readers.webhooks.models import Delivery, Webhook
 from popolni.readers.webhooks.service import set_webhook
@@ -137,8 +138,7 @@ def test_read_again_it_is_written_once(ledger: Ledger, limit: int) -> None:
             "update ledger.position set seq = 0 where book = %s and reader = 'webhooks'",
             (shop.book,),
         )
-    while events.write_deliveries(shop.book, limit):
-        pass
+    read_all(events.READER, shop.book, limit)
     assert [(row.pk, row.seq, row.body) for row in shop.deliveries()] == before
 
 
@@ -155,7 +155,7 @@ def test_a_crash_writes_all_of_it_or_nothing(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(events, "_write", write_and_die)
-        events.write_deliveries(shop.book, 100)
+        step(events.READER, shop.book, 100)
     assert shop.deliveries() == []
     shop.read()
     assert len(shop.deliveries()) == 1

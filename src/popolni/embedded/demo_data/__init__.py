@@ -25,7 +25,8 @@ from popolni.embedded.demo_data.people import make_people
 from popolni.embedded.demo_data.reference import write_reference
 from popolni.embedded.demo_data.requests import is_asked, write_requests
 from popolni.ledger.statements import LOG_LIMIT_MAX
-from popolni.readers.statistics import count_top_ups
+from popolni.readers import statistics
+from popolni.readers.frame import read_all
 
 SEED = 2026
 WRITERS = 2
@@ -53,8 +54,7 @@ def fill(report: Callable[[str], None], *, seed: int = SEED) -> None:
     _write_books(seed, span)
     report("statistics")
     for branch in Branch.objects.order_by("book"):
-        while count_top_ups(branch.book, LOG_LIMIT_MAX):
-            pass
+        read_all(statistics.READER, branch.book, LOG_LIMIT_MAX)
     write_requests()
 
 

@@ -9,22 +9,18 @@ from collections.abc import Sequence
 from django.db import connection
 
 from popolni.ledger.client import run
-from popolni.ledger.log import follow
 from popolni.ledger.model import LogEntry
 from popolni.ledger.statements import read_places, read_transfers
+from popolni.readers.frame import Reader
 from popolni.readers.webhooks.models import Delivery, Webhook
 from popolni.readers.webhooks.rules import Event, Happened, body_of, event_of, happened
 
-READER = "webhooks"
 
-
-def write_deliveries(book: int, limit: int) -> int:
-    """Writes what the book's next entries, at most `limit`, have to tell. How many it read."""
-    with follow(READER, book, limit) as entries:
-        candidates = [entry for entry in entries if event_of(entry)]
-        if candidates:
-            _write(book, candidates)
-    return len(entries)
+def handle(book: int, entries: Sequence[LogEntry]) -> None:
+    """Writes down what these entries have to tell."""
+    candidates = [entry for entry in entries if event_of(entry)]
+    if candidates:
+        _write(book, candidates)
 
 
 def _write(book: int, candidates: Sequence[LogEntry]) -> None:
@@ -46,7 +42,7 @@ def _write(book: int, candidates: Sequence[LogEntry]) -> None:
                     body=body,
                 )
             )
-    # A position that somebody set back, to have the log read again, tells nothing twice.
+    # Read again from zero, it tells nothing twice.
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
 
 
@@ -69,3 +65,6 @@ def _currency(book: int) -> str:
         cursor.execute("select currency from ledger.book where book = %s", (book,))
         ((currency,),) = cursor.fetchall()
     return str(currency)
+
+
+READER = Reader("webhooks", handle)
