@@ -76,9 +76,7 @@ def test_a_post_joins_djangos_transaction(book: int, ledger: Ledger) -> None:
     assert len(ledger.log(book)) == 1
 
 
-def test_the_turn_of_a_book_is_kept_until_commit(
-    book: int, database_url: str, ledger: Ledger
-) -> None:
+def test_the_turn_of_a_book_is_kept_until_commit(book: int, database_url: str) -> None:
     with atomic():
         assert run(statements.lock_book(book)) is True
         with psycopg.connect(database_url) as other, pytest.raises(psycopg.errors.LockNotAvailable):
