@@ -29,6 +29,7 @@ from popolni.commands.common import (
 )
 from popolni.commands.numbering import add_number, add_numbering
 from popolni.commands.programs import add_demo, add_secrets, add_serve
+from popolni.commands.readers import add_readers
 from popolni.commands.staff import add_staff
 from popolni.commands.subscribers import add_balance, add_documents, add_subscribers
 from popolni.commands.switch import add_switch
@@ -188,6 +189,7 @@ COMMANDS = (
     add_demo,
     add_serve,
     add_worker,
+    add_readers,
     add_switch,
     add_secrets,
     add_staff,

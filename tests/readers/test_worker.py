@@ -13,30 +13,18 @@ import psycopg
 import pytest
 from django.db import connection
 
-from popolni.catalog.operators.models import ComplianceProfile, Operator
+from popolni.catalog.operators.models import Branch, ComplianceProfile, Operator
 from popolni.catalog.operators.service import open_branch
 from popolni.ledger.model import Transfer
 from popolni.readers import statistics
+from popolni.readers.lag import lags, removed
+from popolni.readers.models import SetAside
 from popolni.readers.worker import news
-from popolni.settings import database
-from tests.conftest import SOURCE, migrated_database
-from tests.ledger.support import Ledger, tid
+from tests.conftest import SOURCE
+from tests.ledger.support import NONE, Ledger, tid
 from tests.readers.test_statistics import FLOATS, MONEY, expected, fill, new_book, rows
 
 BOOKS_OF_BRANCHES = 2
-
-
-@pytest.fixture(scope="module")
-def url(server_url: str, database_url: str) -> Iterator[str]:
-    """A database with no other books than ours, which Django is on meanwhile."""
-    del database_url
-    with migrated_database(server_url) as own:
-        before = dict(connection.settings_dict)
-        connection.close()
-        connection.settings_dict.update(database(own))
-        yield own
-        connection.close()
-        connection.settings_dict.update(before)
 
 
 @pytest.fixture
@@ -68,17 +56,19 @@ def books(ledger: Ledger, operator: Operator) -> list[int]:
 
 
 @contextmanager
-def worker(url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Ends cleanly on SIGTERM, unless the block has killed it."""
+def worker(
+    url: str, log: Path, *words: str, module: str = "popolni.readers"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Ends cleanly on SIGTERM, unless somebody has killed it."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(SOURCE),
+        "PYTHONPATH": os.pathsep.join((str(SOURCE), str(SOURCE.parent))),
         "POPOLNI_DATABASE_URL": url,
         "DJANGO_SETTINGS_MODULE": "popolni.settings",
     }
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "popolni.readers"], env=environment, stderr=output
+            [sys.executable, "-P", "-m", module, *words], env=environment, stderr=output
         )
     try:
         yield process
@@ -168,3 +158,77 @@ def _catches_sigterm(pid: int) -> bool:
         return True
     (mask,) = (line for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
     return bool(int(mask.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+
+
+PROGRAM = "tests.readers.program"
+
+
+def doubles(ledger: Ledger, target: int) -> list[str]:
+    return sorted(str(entry.reference) for entry in ledger.log(target))
+
+
+def wanted(ledger: Ledger, books: list[int]) -> list[str]:
+    """Each entry of these books, but for the unlucky ones."""
+    return sorted(
+        f"{book}-{entry.seq}"
+        for book in books
+        for entry in ledger.log(book)
+        if entry.amount != 1_313
+    )
+
+
+@pytest.fixture
+def only_books(books: list[int]) -> Iterator[list[int]]:
+    """No other branch has news meanwhile."""
+    others = list(Branch.objects.exclude(book__in=books))
+    Branch.objects.exclude(book__in=books).delete()
+    yield books
+    Branch.objects.bulk_create(others)
+
+
+@pytest.mark.parametrize("when", ["handling", "committed"])
+def test_killed_in_the_middle_it_does_nothing_twice_and_leaves_nothing_out(
+    url: str, ledger: Ledger, only_books: list[int], when: str, tmp_path: Path
+) -> None:
+    target = ledger.new_book(NONE, NONE)
+    words = (str(target), str(tmp_path), when)
+    with worker(url, tmp_path / "one", *words, module=PROGRAM) as one:
+        assert one.wait(30) == -signal.SIGKILL
+    before = len(doubles(ledger, target))
+    assert before == (0 if when == "handling" else 7)
+    with worker(url, tmp_path / "two", *words, module=PROGRAM):
+        wait_for(lambda: len(doubles(ledger, target)) >= len(wanted(ledger, only_books)))
+    assert doubles(ledger, target) == wanted(ledger, only_books)
+
+
+def test_two_at_once_one_of_them_killed_and_an_entry_that_nobody_can_handle(
+    url: str, ledger: Ledger, only_books: list[int], tmp_path: Path
+) -> None:
+    target = ledger.new_book(NONE, NONE)
+    bad = ledger.post(
+        only_books[0], Transfer(tid(only_books[0], "bad"), FLOATS[0].id, MONEY.id, 1_313, 15)
+    )[0].seq
+    _more(ledger, only_books[0])
+    words = (str(target), str(tmp_path), "handling")
+    with (
+        worker(url, tmp_path / "one", *words, module=PROGRAM),
+        worker(url, tmp_path / "two", *words, module=PROGRAM),
+    ):
+        wait_for(lambda: len(doubles(ledger, target)) >= len(wanted(ledger, only_books)))
+        wait_for(lambda: SetAside.objects.filter(reader="doubles", seq=bad).exists())
+    assert (tmp_path / "died").exists()
+    assert doubles(ledger, target) == wanted(ledger, only_books)
+    row = SetAside.objects.get(reader="doubles")
+    assert (row.book, row.seq, row.reason.startswith("ValueError")) == (only_books[0], bad, True)
+    said = (tmp_path / "one").read_text() + (tmp_path / "two").read_text()
+    assert f"doubles, book {row.book}: entry {bad} is set aside: ValueError" in said
+
+
+def test_a_reader_that_somebody_removed_keeps_its_position_and_disturbs_nobody(
+    url: str, ledger: Ledger, books: list[int], tmp_path: Path
+) -> None:
+    ledger.connection.execute("insert into ledger.position values (%s, 'gone', 1)", (books[0],))
+    with worker(url, tmp_path / "log"):
+        wait_for(lambda: all_counted(ledger, books))
+    assert removed(["statistics", "webhooks", "doubles"]) == ["gone"]
+    assert {lag.reader for lag in lags(["statistics"])} == {"statistics"}

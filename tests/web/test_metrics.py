@@ -2,8 +2,17 @@
 
 import re
 
+import psycopg
 import pytest
 from django.test import Client
+
+from popolni.catalog.operators.models import ComplianceProfile, Operator
+from popolni.readers import set_aside
+from popolni.readers.frame import read_all
+from popolni.readers.models import SetAside
+from popolni.readers.statistics import READER
+from tests.ledger.support import Ledger
+from tests.readers.test_statistics import new_book
 
 pytestmark = pytest.mark.usefixtures("database_url")
 
@@ -43,3 +52,41 @@ def test_to_whom(
 ) -> None:
     monkeypatch.setenv("POPOLNI_METRICS_FROM", setting)
     assert client.get("/metrics", REMOTE_ADDR=address).status_code == status
+
+
+def test_how_far_behind_each_reader_is(
+    client: Client, session_connection: psycopg.Connection
+) -> None:
+    book = new_branch_book(Ledger(session_connection))
+    session_connection.execute("insert into ledger.position values (%s, 'gone', 0)", (book,))
+    SetAside.objects.create(reader="statistics", book=book, seq=1, reason="x", tries=5)
+    text = client.get("/metrics").content.decode()
+    label = f'book="{book}",reader="statistics"'
+    assert figure(text, f"popolni_reader_lag_entries{{{label}}}") == 2
+    assert figure(text, f"popolni_reader_lag_seconds{{{label}}}") > 3_600
+    assert figure(text, 'popolni_reader_set_aside{reader="statistics"}') == 1
+    assert figure(text, 'popolni_reader_set_aside{reader="webhooks"}') == 0
+    assert "gone" not in text
+    read_all(READER, book)
+    set_aside.dismiss(SetAside.objects.get(book=book), "a test's")
+    text = client.get("/metrics").content.decode()
+    assert f"popolni_reader_lag_entries{{{label}}} 0.0" in text
+    assert f"popolni_reader_lag_seconds{{{label}}} 0.0" in text
+    assert 'popolni_reader_set_aside{reader="statistics"} 0.0' in text
+
+
+def new_branch_book(ledger: Ledger) -> int:
+    """With two entries, of a day long ago."""
+    book = new_book(ledger)
+    profile, _new = ComplianceProfile.objects.get_or_create(
+        name="metrics", defaults={"day_max_minor": 1, "month_max_minor": 1}
+    )
+    operator, _new = Operator.objects.get_or_create(
+        code="metrics",
+        defaults={
+            "name_ru": "М", "name_en": "M", "name_zh": "M", "colour": "#112233", "mnc": "956",
+            "balance_ussd": "*100#", "profile": profile,
+        },
+    )  # fmt: skip
+    operator.branches.create(code=f"m{book}", book=book, name_ru="М", name_en="M", name_zh="M")
+    return book

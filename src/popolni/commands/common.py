@@ -38,10 +38,14 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
-def add_data(parser: argparse.ArgumentParser, otherwise: str = "") -> None:
+def add_data(
+    parser: argparse.ArgumentParser, otherwise: str = "", default: str | None = None
+) -> None:
     """Declare ``--data``, for what needs the database."""
     own = "a folder for the embedded PostgreSQL (POPOLNI_DATABASE_URL, where set, goes first)"
-    parser.add_argument("--data", type=read_folder, metavar="DIR", help=own + otherwise)
+    parser.add_argument(
+        "--data", type=read_folder, default=default, metavar="DIR", help=own + otherwise
+    )
 
 
 def shown(text: str) -> str:

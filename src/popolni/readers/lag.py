@@ -11,7 +11,9 @@ _LAG = """
     select
         reader.name, branch.book, coalesce(position.seq, 0), book.last_seq,
         oldest.created_at,
-        greatest(extract(epoch from now() - oldest.created_at), 0)::float8,
+        case when oldest.created_at is not null then
+            greatest(extract(epoch from now() - oldest.created_at), 0)::float8
+        end,
         (
             select count(*) from popolni_setaside as aside
             where
@@ -30,6 +32,9 @@ _LAG = """
         offset 0
     ) as oldest on true
     order by reader.place, branch.book
+"""
+_REMOVED = """
+    select distinct reader from ledger.position where reader <> all(%s::text[]) order by reader
 """
 
 
@@ -57,3 +62,10 @@ def lags(readers: Sequence[str]) -> list[Lag]:
     with connection.cursor() as cursor:
         cursor.execute(_LAG, (list(readers),))
         return [Lag(*row) for row in cursor.fetchall()]
+
+
+def removed(readers: Sequence[str]) -> list[str]:
+    """The names that have a position, or had one, and are none of these readers."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REMOVED, (list(readers),))
+        return [name for (name,) in cursor.fetchall()]

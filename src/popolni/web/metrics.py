@@ -4,7 +4,7 @@ Only from the addresses of POPOLNI_METRICS_FROM, which is this machine if it is 
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 
 import django.db
@@ -24,6 +24,8 @@ from prometheus_client.registry import Collector
 
 from popolni.agents.networks import THIS_MACHINE, is_from, read_address, read_networks
 from popolni.audit import client_address
+from popolni.readers.lag import lags
+from popolni.readers.worker import READERS
 from popolni.topups.models import Adjustment
 
 METRICS_FROM = "POPOLNI_METRICS_FROM"
@@ -44,29 +46,42 @@ class _Standing(Collector):
     def collect(self) -> Iterable[Metric]:
         """Nothing, while the database is away: the requests are told all the same."""
         try:
-            with django.db.connection.cursor() as cursor:
-                cursor.execute(_LAG)
-                lags = cursor.fetchall()
-            waiting = Adjustment.objects.filter(status=Adjustment.Status.WAITING).count()
+            metrics = [*_readers(), *_waiting()]
         except django.db.Error:
             django.db.connection.close()
             return
-        lag = GaugeMetricFamily(
-            "popolni_reader_lag", "Entries of the log not read yet", labels=["reader"]
-        )
-        for reader, entries in lags:
-            lag.add_metric([reader], entries)
-        yield lag
-        yield GaugeMetricFamily(
-            "popolni_adjustments_waiting", "Adjustments that wait for approval", value=waiting
-        )
+        yield from metrics
 
 
-_LAG = """
-    select position.reader, sum(book.last_seq - position.seq)
-    from ledger.position as position
-    join ledger.book as book using (book)
-    group by position.reader"""
+def _readers() -> Iterator[Metric]:
+    entries = GaugeMetricFamily(
+        "popolni_reader_lag_entries", "Entries of the log not read yet", labels=["reader", "book"]
+    )
+    seconds = GaugeMetricFamily(
+        "popolni_reader_lag_seconds",
+        "For how long the oldest unread entry waits; 0 if none does",
+        labels=["reader", "book"],
+    )
+    aside = GaugeMetricFamily(
+        "popolni_reader_set_aside", "Entries set aside, yet to be resolved", labels=["reader"]
+    )
+    found = lags([reader.name for reader in READERS])
+    for lag in found:
+        entries.add_metric([lag.reader, str(lag.book)], lag.entries)
+        seconds.add_metric([lag.reader, str(lag.book)], lag.seconds or 0)
+    for reader in READERS:
+        open_ = sum(lag.set_aside for lag in found if lag.reader == reader.name)
+        aside.add_metric([reader.name], open_)
+    yield from (entries, seconds, aside)
+
+
+def _waiting() -> Iterator[Metric]:
+    waiting = Adjustment.objects.filter(status=Adjustment.Status.WAITING).count()
+    yield GaugeMetricFamily(
+        "popolni_adjustments_waiting", "Adjustments that wait for approval", value=waiting
+    )
+
+
 registry.register(_Standing())
 
 
