@@ -138,6 +138,7 @@ class Code(IntEnum):
     TOP_UP_REVERSAL = 31
     TOP_UP_REFUSAL = 32
     REVERSAL_REFUSAL = 33
+    USAGE_REFUSAL = 35
 
 
 TOP_UPS = {

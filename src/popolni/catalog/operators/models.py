@@ -155,6 +155,13 @@ class Branch(Named):
         default=100_000_00,
         validators=[MinValueValidator(0)],
     )
+    low_balance_minor = models.BigIntegerField(
+        _("a balance is low below"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text=_("who uses up the money to less than this is warned; empty: nobody is"),
+    )
     regions = models.ManyToManyField(
         "popolni.Region", blank=True, related_name="branches", verbose_name=_("regions")
     )

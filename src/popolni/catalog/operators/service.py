@@ -29,6 +29,7 @@ def open_branch(  # noqa: PLR0913  # a row of these, all but one by name
     time_zone: str = "Europe/Moscow",
     regions: Iterable[Region] = (),
     approval_from_minor: int = APPROVAL_FROM_MINOR,
+    low_balance_minor: int | None = None,
 ) -> Branch:
     """Opens a branch and its book, in the one currency (ISO 4217) that the book will ever have.
 
@@ -45,6 +46,7 @@ def open_branch(  # noqa: PLR0913  # a row of these, all but one by name
         currency=currency,
         time_zone=time_zone,
         approval_from_minor=approval_from_minor,
+        low_balance_minor=low_balance_minor,
     )
     check_time_zone(time_zone)
     with atomic():

@@ -33,6 +33,8 @@ from popolni.ledger.client import atomic
 CONTRACTS_DAYS = 500
 """The contracts are older than the history by so many days."""
 
+LOW_BALANCE_MINOR = 50_00
+
 
 class _QuickHasher(Argon2PasswordHasher):
     """The cheapest there is, for passwords that the demo shows to everyone: half a second less.
@@ -93,7 +95,7 @@ def _write_operator(row: OperatorRow) -> Operator:
         open_branch(
             operator, code=branch.code, book=branch.book, time_zone=branch.time_zone,
             regions=_regions(branch.regions), approval_from_minor=minor(branch.approval_from),
-            **_texts("name", branch.name),
+            low_balance_minor=LOW_BALANCE_MINOR, **_texts("name", branch.name),
         )  # fmt: skip
     return operator
 

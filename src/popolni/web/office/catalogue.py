@@ -125,6 +125,7 @@ class BranchAdmin(NamedAdmin):
                     *NAMES,
                     ("book", "currency"),
                     ("time_zone", "approval_from_minor"),
+                    "low_balance_minor",
                     "regions",
                 ),
                 "description": gettext_lazy(
@@ -154,6 +155,7 @@ class BranchAdmin(NamedAdmin):
             obj.operator,
             **{field: getattr(obj, field) for field in fields},
             approval_from_minor=obj.approval_from_minor,
+            low_balance_minor=obj.low_balance_minor,
         )
         adopt(obj, made)  # its regions are the form's to save
 

@@ -1,0 +1,117 @@
+"""What is asked of the database about numbers before their use is charged, for many at once."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import datetime
+
+from popolni.catalog.operators.rules import NumberStatus
+from popolni.catalog.plans.rules import Rate, WhenShort
+from popolni.ledger.chart import SUBJECT_MAX, Kind
+from popolni.ledger.client import Steps
+from popolni.ledger.codec import Int8Array, encode_integers
+from popolni.ledger.model import AccountFlags, Unit
+from popolni.ledger.statements import Rows, Statement
+from popolni.subscribers.usage.rules import AllowanceFacts, NumberFacts, Service
+
+Facts = tuple[dict[int, NumberFacts], dict[int, int]]
+"""Numbers by themselves, and what is left on each account of theirs."""
+
+_BOOKS = """
+    select n.number, b.book
+    from unnest(%s) as wanted (number)
+    join lateral (
+        select * from popolni_number as p where p.number = wanted.number offset 0
+    ) as n on true
+    join popolni_branch as b on b.id = n.branch_id"""
+
+_LEFT = f"""
+    select a.credits_posted - a.debits_posted - a.debits_pending as amount
+    from ledger.account as a
+    where a.book = %(book)s and a.flags & {AccountFlags.CLOSED.value} = 0"""
+
+_MONEY = Kind.SUBSCRIBER_MONEY.value.code * (SUBJECT_MAX + 1)  # and a number: its account
+
+# The keys are looked up one by one, whatever the planner believes of the tables (offset 0).
+_NUMBERS = f"""
+    select
+        n.number, n.status, s.status, s.version_id, s.when_short, b.low_balance_minor, money.amount
+    from unnest(%(numbers)s) as wanted (number)
+    join lateral (
+        select * from popolni_number as p where p.number = wanted.number offset 0
+    ) as n on true
+    join popolni_branch as b on b.id = n.branch_id and b.book = %(book)s
+    left join lateral (
+        select r.status, r.version_id, v.when_short
+        from popolni_subscription as r
+        join popolni_planversion as v on v.id = r.version_id
+        where r.number_id = wanted.number and r.ended_at is null
+        offset 0
+    ) as s on true
+    left join lateral ({_LEFT} and a.id = {_MONEY} + wanted.number offset 0) as money on true"""
+
+_ALLOWANCES = f"""
+    select w.number_id, w.account, w.unit, w.granted, w.ends_at, held.amount
+    from unnest(%(numbers)s) as wanted (number)
+    join lateral (
+        select * from popolni_allowance as p
+        where p.number_id = wanted.number and p.ends_at > %(at)s
+        offset 0
+    ) as w on true
+    join lateral ({_LEFT} and a.id = w.account offset 0) as held on held.amount > 0
+    order by w.ends_at, w.id"""
+
+_RATES = """
+    select version_id, unit, block, price_minor from popolni_planrate where version_id = any(%s)"""
+
+
+def read_books(numbers: Collection[int]) -> Statement[dict[int, int]]:
+    """The book of each number that is ours, whatever its status; others are left out."""
+    return Statement(_BOOKS, (encode_integers(Int8Array, list(numbers)),), dict)
+
+
+def read_facts(book: int, numbers: Collection[int], at: datetime) -> Steps[Facts]:
+    """What these numbers of a book have at a moment.
+
+    To be trusted it is read in the book's turn (`lock_book`), and the post ends that turn.
+    """
+    arguments: dict[str, object] = {
+        "book": book,
+        "numbers": encode_integers(Int8Array, list(numbers)),
+        "at": at,
+    }
+    found: Rows = yield Statement(_NUMBERS, arguments, lambda rows: rows)
+    held: Rows = yield Statement(_ALLOWANCES, arguments, lambda rows: rows)
+    versions = {row[3] for row in found if row[3] is not None}
+    priced: Rows = yield Statement(
+        _RATES, (encode_integers(Int8Array, list(versions)),), lambda rows: rows
+    )
+    rates: defaultdict[int, dict[Unit, Rate]] = defaultdict(dict)
+    for version, unit, block, price_minor in priced:
+        rates[version][Unit(unit)] = Rate(block, price_minor)
+    allowances: defaultdict[int, list[AllowanceFacts]] = defaultdict(list)
+    left = {_MONEY + row[0]: row[6] for row in found if row[6] is not None}
+    for number, account, unit, granted, ends_at, amount in held:
+        allowances[number].append(AllowanceFacts(account, Unit(unit), granted, ends_at))
+        left[account] = amount
+    facts = {
+        number: NumberFacts(
+            number,
+            _STATUSES[status],
+            _service(subscription, when_short),
+            rates[version],
+            allowances[number],
+            low_balance_minor or 0,
+        )
+        for number, status, subscription, version, when_short, low_balance_minor, _money in found
+    }
+    return facts, left
+
+
+_STATUSES = {status.value: status for status in NumberStatus}
+
+
+def _service(subscription: str | None, when_short: str | None) -> Service:
+    """A number without a plan has the service that it has money or a bonus for: no rates."""
+    if subscription != "lapsed":
+        return Service.FULL
+    return Service.LIMITED if when_short == WhenShort.LIMIT else Service.STOPPED
