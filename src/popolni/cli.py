@@ -33,6 +33,7 @@ from popolni.commands.readers import add_readers
 from popolni.commands.staff import add_staff
 from popolni.commands.subscribers import add_balance, add_documents, add_subscribers
 from popolni.commands.switch import add_switch
+from popolni.commands.usage import add_usage
 from popolni.commands.worker import add_worker
 from popolni.core.errors import UserError
 
@@ -114,6 +115,11 @@ BENCHES = {
         "--processes": (2, 1, "of the switch"),
         "--large": (0, 0, "numbers, to compare with 10,000; 0: not"),
         "--soak": (0, 0, "minutes of load at the end, for its memory; 0: none"),
+    }),
+    "usage": Bench("events of use charged a second, beside pgbench's TPC-B on the same server", {
+        "--seconds": (5.0, 0.01, "for each run"),
+        "--numbers": (20_000, 100, "that use"),
+        "--scale": (50, 1, "of TPC-B"),
     }),
     "numbering": Bench("importing and looking up the numbering plan, beside a plain copy", {
         "--ranges": (450_000, 1_000, "in all"),
@@ -199,6 +205,7 @@ COMMANDS = (
     add_numbering,
     add_subscribers,
     add_documents,
+    add_usage,
     add_verify,
     add_bench,
     add_test,

@@ -27,7 +27,7 @@ _BOOKS = """
 _LEFT = f"""
     select a.credits_posted - a.debits_posted - a.debits_pending as amount
     from ledger.account as a
-    where a.book = %(book)s and a.flags & {AccountFlags.CLOSED.value} = 0"""
+    where a.book = %(book)s and a.flags & {AccountFlags.CLOSED.value} = 0"""  # noqa: S608  # constants only
 
 _MONEY = Kind.SUBSCRIBER_MONEY.value.code * (SUBJECT_MAX + 1)  # and a number: its account
 
@@ -47,7 +47,7 @@ _NUMBERS = f"""
         where r.number_id = wanted.number and r.ended_at is null
         offset 0
     ) as s on true
-    left join lateral ({_LEFT} and a.id = {_MONEY} + wanted.number offset 0) as money on true"""
+    left join lateral ({_LEFT} and a.id = {_MONEY} + wanted.number offset 0) as money on true"""  # noqa: S608  # the same
 
 _ALLOWANCES = f"""
     select w.number_id, w.account, w.unit, w.granted, w.ends_at, held.amount
@@ -58,7 +58,7 @@ _ALLOWANCES = f"""
         offset 0
     ) as w on true
     join lateral ({_LEFT} and a.id = w.account offset 0) as held on held.amount > 0
-    order by w.ends_at, w.id"""
+    order by w.ends_at, w.id"""  # noqa: S608  # the same
 
 _RATES = """
     select version_id, unit, block, price_minor from popolni_planrate where version_id = any(%s)"""

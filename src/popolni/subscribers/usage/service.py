@@ -105,9 +105,7 @@ def _answers(
     return answers
 
 
-def _charge_book(
-    book: int, events: Sequence[Event], warn: Warn, now: datetime | None
-) -> _Held:
+def _charge_book(book: int, events: Sequence[Event], warn: Warn, now: datetime | None) -> _Held:
     """Charges events of one book, each with another identifier."""
     held: _Held = {}
     while events:
@@ -179,8 +177,6 @@ def _read_held(ids: Sequence[bytes]) -> _Held:
         for entry in run(read_places(book, places))
     }
     return {
-        id_: answer_from_log(
-            book, [first, *(rest[book, place] for place in places_after(first))]
-        )
+        id_: answer_from_log(book, [first, *(rest[book, place] for place in places_after(first))])
         for id_, (book, first) in found.items()
     }
