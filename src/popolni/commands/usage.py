@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from popolni.subscribers.usage.files import Charged
 
 STANDARD_INPUT = "-"
-ANSWERS = ("identifier", "covered", "reason", "money_minor", "receipt", "repeated")
+ANSWERS = ("line", "identifier", "covered", "reason", "money_minor", "receipt", "repeated")
 
 
 def add_usage(subparsers: "Subparsers") -> None:
@@ -58,7 +58,7 @@ def run_usage(args: argparse.Namespace) -> int:
             done = charge_file(
                 file,
                 on_problem=reject,
-                on_answer=lambda _line, answer: write(answer),
+                on_answer=write,
                 warn=lambda _warnings: None,
             )
         except LedgerError as error:
@@ -85,10 +85,10 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _answers_to(path: Path | None) -> Iterator[Callable[["Answer"], None]]:
+def _answers_to(path: Path | None) -> Iterator[Callable[[int, "Answer"], None]]:
     """Where each answer is written, if anywhere."""
     if path is None:
-        yield lambda _answer: None
+        yield lambda _line, _answer: None
         return
     try:
         file = path.open("w", encoding="utf-8", newline="")
@@ -97,12 +97,13 @@ def _answers_to(path: Path | None) -> Iterator[Callable[["Answer"], None]]:
     with file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(ANSWERS)
-        yield lambda answer: rows.writerow(_row(answer))
+        yield lambda line, answer: rows.writerow(_row(line, answer))
 
 
-def _row(answer: "Answer") -> list[object]:
+def _row(line: int, answer: "Answer") -> list[object]:
     book, seq = answer.place or (0, 0)
     return [
+        line,
         answer.event.identifier,
         answer.covered,
         answer.reason or "",
@@ -114,7 +115,7 @@ def _row(answer: "Answer") -> list[object]:
 
 def as_json(done: "Charged") -> str:
     """The sums as programs read them."""
-    return json.dumps(asdict(done))
+    return json.dumps({field.name: getattr(done, field.name) for field in fields(done)})
 
 
 def as_text(done: "Charged") -> str:

@@ -8,7 +8,7 @@ from popolni.catalog.operators.rules import NumberStatus
 from popolni.catalog.plans.rules import Rate, WhenShort
 from popolni.ledger.chart import SUBJECT_MAX, Kind
 from popolni.ledger.client import Steps
-from popolni.ledger.codec import Int8Array, encode_integers
+from popolni.ledger.codec import Int2Array, Int8Array, encode_integers
 from popolni.ledger.model import AccountFlags, Unit
 from popolni.ledger.statements import Rows, Statement
 from popolni.subscribers.usage.rules import AllowanceFacts, NumberFacts, Service
@@ -51,10 +51,10 @@ _NUMBERS = f"""
 
 _ALLOWANCES = f"""
     select w.number_id, w.account, w.unit, w.granted, w.ends_at, held.amount
-    from unnest(%(numbers)s) as wanted (number)
+    from unnest(%(numbers)s, %(units)s) as wanted (number, unit)
     join lateral (
         select * from popolni_allowance as p
-        where p.number_id = wanted.number and p.ends_at > %(at)s
+        where p.number_id = wanted.number and p.unit = wanted.unit and p.ends_at > %(at)s
         offset 0
     ) as w on true
     join lateral ({_LEFT} and a.id = w.account offset 0) as held on held.amount > 0
@@ -69,18 +69,27 @@ def read_books(numbers: Collection[int]) -> Statement[dict[int, int]]:
     return Statement(_BOOKS, (encode_integers(Int8Array, list(numbers)),), dict)
 
 
-def read_facts(book: int, numbers: Collection[int], at: datetime) -> Steps[Facts]:
-    """What these numbers of a book have at a moment.
+def read_facts(book: int, asked: Collection[tuple[int, Unit]], at: datetime) -> Steps[Facts]:
+    """What these numbers of a book have at a moment, each for the units that are asked for.
 
     To be trusted it is read in the book's turn (`lock_book`), and the post ends that turn.
     """
-    arguments: dict[str, object] = {
-        "book": book,
-        "numbers": encode_integers(Int8Array, list(numbers)),
-        "at": at,
-    }
-    found: Rows = yield Statement(_NUMBERS, arguments, lambda rows: rows)
-    held: Rows = yield Statement(_ALLOWANCES, arguments, lambda rows: rows)
+    numbers, units = zip(*asked, strict=True) if asked else ((), ())
+    found: Rows = yield Statement(
+        _NUMBERS,
+        {"book": book, "numbers": encode_integers(Int8Array, list(set(numbers)))},
+        lambda rows: rows,
+    )
+    held: Rows = yield Statement(
+        _ALLOWANCES,
+        {
+            "book": book,
+            "numbers": encode_integers(Int8Array, numbers),
+            "units": encode_integers(Int2Array, units),
+            "at": at,
+        },
+        lambda rows: rows,
+    )
     versions = {row[3] for row in found if row[3] is not None}
     priced: Rows = yield Statement(
         _RATES, (encode_integers(Int8Array, list(versions)),), lambda rows: rows

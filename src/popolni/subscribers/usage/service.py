@@ -15,7 +15,7 @@ from django.utils import timezone
 from popolni.core.outcome import Outcome
 from popolni.ledger.client import atomic, run, run_steps
 from popolni.ledger.errors import LedgerUnavailable
-from popolni.ledger.model import BATCH_MAX, LogEntry, Transfer
+from popolni.ledger.model import BATCH_MAX, LogEntry, Posted, Transfer
 from popolni.ledger.statements import lock_book, post, read_places, read_transfers
 from popolni.subscribers.usage.answers import (
     Answer,
@@ -39,6 +39,8 @@ Warn = Callable[[Sequence[UsageWarning]], object]
 """Takes the warnings of a batch, in its transaction and before its post: what it writes to the
 database is there with the charge or not at all. It is quick, as the book waits for it."""
 
+_Asked = dict[bytes, Event]
+"""Events by their identifiers, in their order."""
 _Held = dict[bytes, Answer]
 """First answers by their event's identifier; `is_repeat` if they were in the log before."""
 
@@ -65,22 +67,22 @@ def charge(
     for event in events:
         check(event)
     books = run(read_books({event.number for event in events})) if events else {}
-    taken: set[bytes] = set()
-    by_book: defaultdict[int, list[Event]] = defaultdict(list)
-    unknown: set[int] = set()  # places of events whose identifier no event before them has
     ids = [event.id for event in events]
+    by_book: defaultdict[int, _Asked] = defaultdict(dict)
+    taken: set[bytes] = set()
+    unknown: set[int] = set()  # places of events whose identifier no event before them has
     for place, (id_, event) in enumerate(zip(ids, events, strict=True)):
         if id_ in taken:
             continue
         if event.number in books:
             taken.add(id_)
-            by_book[books[event.number]].append(event)
+            by_book[books[event.number]][id_] = event
         else:
             unknown.add(place)
     before = _read_held([ids[place] for place in unknown])
     held: _Held = {}
-    for book, of_book in by_book.items():
-        held |= _charge_book(book, of_book, warn, now)
+    for book, asked in by_book.items():
+        held |= _charge_book(book, asked, warn, now)
     return _answers(events, ids, unknown, before, held)
 
 
@@ -105,23 +107,23 @@ def _answers(
     return answers
 
 
-def _charge_book(book: int, events: Sequence[Event], warn: Warn, now: datetime | None) -> _Held:
-    """Charges events of one book, each with another identifier."""
+def _charge_book(book: int, asked: _Asked, warn: Warn, now: datetime | None) -> _Held:
+    """Charges events of one book."""
     held: _Held = {}
-    while events:
-        batch = events[:EVENTS_MAX]
-        done = _charge_batch(book, batch, warn, now)
+    rest = list(asked.items())
+    while rest:
+        batch = rest[:EVENTS_MAX]
+        done = _charge_batch(book, dict(batch), warn, now)
         held |= done
-        events = [event for event in batch if event.id not in done] + list(events[EVENTS_MAX:])
+        rest = [each for each in batch if each[0] not in done] + rest[EVENTS_MAX:]
     return held
 
 
-def _charge_batch(book: int, events: Sequence[Event], warn: Warn, now: datetime | None) -> _Held:
+def _charge_batch(book: int, asked: _Asked, warn: Warn, now: datetime | None) -> _Held:
     """Charges as many of the events, from the first on, as go in one post."""
-    ids = [event.id for event in events]
     for _try in range(TRIES_MAX):
-        held = _read_held(ids)
-        new = [event for event, id_ in zip(events, ids, strict=True) if id_ not in held]
+        held = _read_held(list(asked))
+        new = {id_: event for id_, event in asked.items() if id_ not in held}
         if not new:
             return held
         try:
@@ -135,33 +137,41 @@ class _Taken(Exception):
     """An event's identifier came to be in a log meanwhile; nothing was written."""
 
 
-def _charge_new(book: int, events: Sequence[Event], warn: Warn, now: datetime | None) -> _Held:
+def _charge_new(book: int, asked: _Asked, warn: Warn, now: datetime | None) -> _Held:
     """Charges events in one transaction; _Taken if one of them was charged meanwhile."""
     with atomic():
         run(lock_book(book))
-        numbers = {event.number for event in events}
-        facts, left = run_steps(read_facts(book, numbers, now or timezone.now()))
-        decisions = decide_all(events, facts, left)
+        wanted = {(event.number, event.unit) for event in asked.values()}
+        facts, left = run_steps(read_facts(book, wanted, now or timezone.now()))
+        decisions = decide_all(list(asked.values()), facts, left)
         transfers: list[Transfer] = []
         firsts: list[int] = []  # where in them each event begins
-        for event, decision in zip(events, decisions, strict=True):
+        for event, decision in zip(asked.values(), decisions, strict=True):
             own = transfers_of(event, decision)
             if len(transfers) + len(own) > BATCH_MAX:
                 break
             firsts.append(len(transfers))
             transfers += own
-        charged = list(zip(events, decisions, firsts, strict=False))
+        charged = list(zip(asked.items(), decisions, firsts, strict=False))
         if warnings := [one for _, decision, _ in charged for one in decision.warnings]:
             warn(warnings)
         posted = run(post(book, transfers, at=now))
-        for outcome in {one.outcome for one in posted} - {Outcome.CREATED}:
-            if outcome.value.startswith(Outcome.EXISTS.value):
-                raise _Taken
-            raise AssertionError(f"use that was decided in the book's turn is answered {outcome}")
+        _check(posted)
     return {
-        event.id: answer(event, decision, book, posted[first].seq)
-        for event, decision, first in charged
+        id_: answer(event, decision, book, posted[first].seq)
+        for (id_, event), decision, first in charged
     }
+
+
+def _check(posted: Sequence[Posted]) -> None:
+    """Raises if anything was not created: in the book's turn only an identifier can be in the way.
+
+    Then all of the transaction is taken back, so that no part of an event is charged alone.
+    """
+    for outcome in {one.outcome for one in posted} - {Outcome.CREATED}:
+        if outcome.value.startswith(Outcome.EXISTS.value):
+            raise _Taken
+        raise AssertionError(f"use that was decided in the book's turn is answered {outcome}")
 
 
 def _read_held(ids: Sequence[bytes]) -> _Held:
