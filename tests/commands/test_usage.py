@@ -116,9 +116,10 @@ def test_a_database_that_goes_away_is_one_line(
     path = write(tmp_path / "events.csv", text)
     name = f"gone_{branch.book}"
     with psycopg.connect(database_url, autocommit=True) as other:
+        close = "raise exception using errcode = '57P01', message = 'closing'"
         other.execute(
             f"create function {name}() returns trigger language plpgsql as"
-            " $$ begin raise exception using errcode = '57P01', message = 'closing'; end $$".encode()
+            f" $$ begin {close}; end $$".encode()
         )
         other.execute(
             f"create trigger {name} before insert on ledger.transfer for each row"

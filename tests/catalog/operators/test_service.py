@@ -59,6 +59,7 @@ def test_a_branch_has_a_book_with_all_its_accounts() -> None:
         ({"time_zone": ""}, "there is no time zone"),
         ({"name_zh": ""}, "name_zh"),
         ({"approval_from_minor": -1}, "approval_from_minor"),
+        ({"low_balance_minor": -1}, "low_balance_minor"),
     ],
 )
 def test_what_cannot_be_is_one_line(wrong: dict[str, Any], says: str) -> None:

@@ -87,20 +87,24 @@ def test_a_branch_is_opened_with_its_book() -> None:
         "currency": "KZT",
         "time_zone": "Asia/Almaty",
         "approval_from_minor": "5000.50",
+        "low_balance_minor": "50",
         "regions": [str(region.pk)],
     }
     assert sent(client, reverse("admin:popolni_branch_add"), data) == BRANCHES
     row = Branch.objects.get(code="h24-branch")
     assert (row.book, row.currency, row.approval_from_minor) == (24_010, "KZT", 500_050)
+    assert row.low_balance_minor == 50_00
     assert list(row.regions.all()) == [region]
     assert run(open_book(24_010, "KZT")) is False  # it is there
 
     changed = data | {"book": "24011", "currency": "RUB", "code": "other", "name_en": "Renamed"}
+    changed |= {"low_balance_minor": ""}
     sent(client, reverse("admin:popolni_branch_change", args=(row.pk,)), changed)
     row.refresh_from_db()
     assert (row.name_en, row.book, row.currency, row.code) == (
         *("Renamed", 24_010, "KZT", "h24-branch"),
     )
+    assert row.low_balance_minor is None  # nobody is warned
 
 
 @pytest.mark.parametrize(
