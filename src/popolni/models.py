@@ -24,6 +24,7 @@ from popolni.subscribers.models import (
     Allowance,
     IdentityDocument,
     Number,
+    RenewalProgress,
     Subscriber,
     Subscription,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "Promotion",
     "PromotionBudget",
     "Region",
+    "RenewalProgress",
     "SentForm",
     "SetAside",
     "Subscriber",

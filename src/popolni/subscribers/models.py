@@ -6,7 +6,7 @@ A number's money and allowances are accounts of its branch's book; nothing here 
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Upper
+from django.db.models.functions import Now, Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -109,10 +109,14 @@ class Number(models.Model):
 
 
 class Subscription(models.Model):
-    """A number on a plan's version, for a period; the row without `ended_at` is the current one."""
+    """A number on a plan's version, for a period; the row without `ended_at` is the current one.
+
+    The day of a month on which its periods end is that of `anchored_at`. `next_version` takes the
+    place of `version` when the next period begins.
+    """
 
     class Status(models.TextChoices):
-        """Lapsed: the money was not enough for the next period."""
+        """Lapsed: the next period was not paid for, and there is no service."""
 
         ACTIVE = "active", _("active")
         LAPSED = "lapsed", _("lapsed")
@@ -121,16 +125,36 @@ class Subscription(models.Model):
         Number, models.PROTECT, related_name="subscriptions", verbose_name=_("number")
     )
     version = models.ForeignKey(PlanVersion, models.PROTECT, verbose_name=_("plan"))
+    next_version = models.ForeignKey(
+        PlanVersion,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="queued_set",
+        verbose_name=_("next plan"),
+    )
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.ACTIVE)
     started_at = models.DateTimeField(_("started at"), default=timezone.now)
     period_starts_at = models.DateTimeField(_("period starts"), default=timezone.now)
     period_ends_at = models.DateTimeField(_("period ends"))
     is_renewed = models.BooleanField(_("renewed by itself"), default=True)
+    anchored_at = models.DateTimeField(
+        _("periods are counted from"), default=timezone.now, db_default=Now()
+    )
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("subscription")
         verbose_name_plural = _("subscriptions")
+        permissions = [("manage_subscription", "Can change a number's plan and its renewal")]
+        indexes = [
+            models.Index(
+                "period_ends_at",
+                "id",
+                name="subscription_due",
+                condition=Q(ended_at=None, status="active"),
+            )
+        ]
         constraints = [
             models.UniqueConstraint(
                 "number", name="one_current_subscription", condition=Q(ended_at=None)
@@ -145,7 +169,8 @@ class Allowance(models.Model):
     """Where a number's bytes, seconds or messages are, and until when they are good.
 
     What is left is the balance of `account` in the branch's book. A plan's allowance keeps its
-    account from period to period; each bonus has one of its own.
+    account from period to period; each bonus has one of its own, and `expired_at` says since when
+    what was left of it is gone.
     """
 
     number = models.ForeignKey(
@@ -155,6 +180,7 @@ class Allowance(models.Model):
     unit = models.PositiveSmallIntegerField(_("unit"), choices=UNITS)
     granted = models.BigIntegerField(_("granted"))
     ends_at = models.DateTimeField(_("ends"))
+    expired_at = models.DateTimeField(_("expired at"), null=True, blank=True)
     promotion = models.ForeignKey(
         Promotion, models.PROTECT, null=True, blank=True, verbose_name=_("promotion")
     )
@@ -165,6 +191,35 @@ class Allowance(models.Model):
         constraints = [
             models.UniqueConstraint("number", "account", name="one_row_per_allowance_account")
         ]
+        indexes = [
+            models.Index(
+                "ends_at",
+                "id",
+                name="bonus_due",
+                condition=Q(expired_at=None, promotion__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.granted} {self.get_unit_display()}"
+
+
+class RenewalProgress(models.Model):
+    """What the renewals of a book have done: ever, and since they last had nothing to do.
+
+    Written behind the book's lock, with what it counts.
+    """
+
+    book = models.PositiveIntegerField(primary_key=True)
+    renewed = models.BigIntegerField(default=0)
+    lapsed = models.BigIntegerField(default=0)
+    resumed = models.BigIntegerField(default=0)
+    run_began_at = models.DateTimeField()
+    run_done = models.BigIntegerField()
+    done_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"book {self.book}"

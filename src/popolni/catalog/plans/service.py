@@ -67,8 +67,8 @@ def version_at(plan: Plan, at: datetime) -> PlanVersion | None:
 
 
 def is_in_use(version: PlanVersion) -> bool:
-    """Whether a number is, or was, on it."""
-    return version.subscription_set.exists()
+    """Whether a number is or was on it, or has it next."""
+    return version.subscription_set.exists() or version.queued_set.exists()
 
 
 @transaction.atomic

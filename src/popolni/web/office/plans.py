@@ -218,9 +218,11 @@ class VersionAdmin(NamedAdmin):
         return row.plan.code
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PlanVersion]:
-        """Each with whether a number is or was on it."""
+        """Each with whether a number is or was on it, or has it next."""
         versions: QuerySet[PlanVersion] = super().get_queryset(request)
-        return versions.annotate(used=Exists(Subscription.objects.filter(version=OuterRef("pk"))))
+        on_it = Subscription.objects.filter(version=OuterRef("pk"))
+        has_it_next = Subscription.objects.filter(next_version=OuterRef("pk"))
+        return versions.annotate(used=Exists(on_it) | Exists(has_it_next))
 
     @in_csv((None, lambda row: plain_sum(row.price_minor)))
     @display(description=gettext_lazy("price"), ordering="price_minor")
