@@ -164,6 +164,20 @@ def chain(
     steps: Sequence[Step], *key: str | int, reference_id: int | None = None
 ) -> list[Transfer]:
     """The steps as transfers, all or nothing; `key` and a step's name make its identifier."""
+    last = len(steps) - 1
+    return [
+        transfer._replace(flags=TransferFlags.LINKED if at < last else TransferFlags.NONE)
+        for at, transfer in enumerate(plain(steps, *key, reference_id=reference_id))
+    ]
+
+
+def plain(
+    steps: Iterable[Step],
+    *key: str | int,
+    reference_id: int | None = None,
+    reference: str | None = None,
+) -> list[Transfer]:
+    """The steps as transfers of which none can be refused: who decided them holds the book."""
     return [
         Transfer(
             transfer_id(*key, step.name),
@@ -171,10 +185,10 @@ def chain(
             step.credit_account,
             step.amount,
             step.code,
-            TransferFlags.LINKED if at < len(steps) else TransferFlags.NONE,
+            reference=reference,
             reference_id=reference_id,
         )
-        for at, step in enumerate(steps, start=1)
+        for step in steps
     ]
 
 

@@ -26,6 +26,8 @@ from popolni.ledger.client import atomic, run
 from popolni.ledger.model import Account, Posted, Unit
 from popolni.ledger.statements import close_accounts, open_accounts, post, read_accounts
 from popolni.subscribers.models import Allowance, Number, Subscriber, Subscription
+from popolni.subscribers.renewals.rules import Credit
+from popolni.subscribers.renewals.service import resume
 from popolni.subscribers.rules import (
     NUMBER_KINDS,
     NUMBER_MAX,
@@ -134,8 +136,15 @@ def block(number: Number | int, *, at: datetime | None = None) -> Number:
 
 
 def unblock(number: Number | int, *, at: datetime | None = None) -> Number:
-    """Makes a blocked number active again. UserError if it is closed or not known."""
-    return _set_status(number, Number.Status.ACTIVE, _moment(at))
+    """Makes a blocked number active again. UserError if it is closed or not known.
+
+    A plan that lapsed meanwhile begins again at that moment if there is the money for it.
+    """
+    moment = _moment(at)
+    with atomic():
+        row = _set_status(number, Number.Status.ACTIVE, moment)
+        resume(row.branch.book, {row.number: [Credit(moment)]}, moment)
+    return row
 
 
 def _set_status(number: Number | int, status: Number.Status, at: datetime) -> Number:
@@ -166,7 +175,7 @@ def _close_once(number: Number | int, at: datetime | None) -> Number:
             return row
         row.status, row.status_since = Number.Status.CLOSED, at
         row.save(update_fields=["status", "status_since"])
-        if current := _current(row):
+        if current := _hold_current(row):
             _end(current, at)
         allowances = {allowance.account for allowance in row.allowances.all()}
         row.allowances.filter(ends_at__gt=at).update(ends_at=at)
@@ -220,8 +229,8 @@ def _subscribe_once(
 ) -> Subscription:
     with atomic():
         row = _lock(number)
+        current = _hold_current(row)
         at = _moment(at)  # now that others' turns are over
-        current = _current(row)
         if current and (current.version_id, current.started_at) == (version.pk, at):
             return current
         terms = hold_terms(version)
@@ -272,13 +281,18 @@ def _start(row: Number, version: PlanVersion, terms: PlanTerms, at: datetime) ->
     unit: Literal["day", "month"] = "day" if terms.period_unit is PeriodUnit.DAY else "month"
     ends_at = end_of_period(at, unit, terms.period_count, zone, at.astimezone(zone).day)
     return Subscription.objects.create(
-        number=row, version=version, started_at=at, period_starts_at=at, period_ends_at=ends_at
+        number=row,
+        version=version,
+        started_at=at,
+        anchored_at=at,
+        period_starts_at=at,
+        period_ends_at=ends_at,
     )
 
 
 def _end(subscription: Subscription, at: datetime) -> None:
-    subscription.ended_at = at
-    subscription.save(update_fields=["ended_at"])
+    subscription.ended_at, subscription.next_version = at, None
+    subscription.save(update_fields=["ended_at", "next_version"])
 
 
 def _set_allowances(subscription: Subscription, terms: PlanTerms) -> None:
@@ -344,6 +358,12 @@ def _lock(number: Number | int) -> Number:
 
 def _current(row: Number) -> Subscription | None:
     return row.subscriptions.filter(ended_at=None).select_related("version__plan").first()
+
+
+def _hold_current(row: Number) -> Subscription | None:
+    """The same, which nobody renews until this transaction ends."""
+    current = row.subscriptions.filter(ended_at=None).select_for_update(no_key=True)
+    return current.select_related(None).first()
 
 
 def _unknown(number: int) -> UserError:

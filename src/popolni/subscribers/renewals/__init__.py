@@ -1,0 +1,1 @@
+"""Subscriptions that go on: renewed when a period ends, lapsed, and back after a top-up."""

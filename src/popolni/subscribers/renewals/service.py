@@ -1,0 +1,225 @@
+"""Renews what is due, a batch of one book at a time, and what has lapsed, once its money is enough.
+
+A batch is a transaction. It takes subscriptions that nobody else has, and then the book's turn, so
+that what it reads of the accounts still holds when it posts: none of its transfers can be refused,
+and they go in set-wise. Rows first, the post last: a crash leaves all of the batch or nothing of
+it, and what is left is due again.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from zoneinfo import ZoneInfo
+
+import django.db
+from django.db import connection
+
+from popolni.catalog.plans.rules import PlanTerms
+from popolni.core.outcome import Outcome
+from popolni.ledger.chart import Kind
+from popolni.ledger.client import atomic, run
+from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
+from popolni.ledger.model import Account, Transfer
+from popolni.ledger.statements import lock_book, post, read_accounts
+from popolni.subscribers.renewals import store
+from popolni.subscribers.renewals.rules import (
+    Credit,
+    Lapsed,
+    Renewed,
+    Standing,
+    decide_due,
+    decide_lapsed,
+    transfers_of,
+)
+from popolni.subscribers.renewals.store import Due, Versions
+from popolni.subscribers.rules import NUMBER_KINDS, PLAN_KINDS, available
+
+BATCH = 500
+"""Subscriptions in one transaction: at most 3,500 transfers, and the book is held for as long."""
+PAGE = 20_000
+"""Subscriptions whose ids are read at once."""
+_FIRST = (datetime(1, 1, 2, tzinfo=UTC), 0)
+_LOST = (
+    LedgerUnavailable,
+    OutcomeUnknown,
+    django.db.OperationalError,
+    django.db.InterfaceError,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many subscriptions were renewed, have lapsed, and could not be dealt with."""
+
+    renewed: int = 0
+    lapsed: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Done") -> "Done":
+        return Done(
+            self.renewed + other.renewed, self.lapsed + other.lapsed, self.failed + other.failed
+        )
+
+
+def run_due(  # all but two by name
+    now: datetime,
+    limit: int,
+    *,
+    books: Collection[int] | None = None,
+    batch: int = BATCH,
+    is_ending: Callable[[], bool] = lambda: False,
+) -> Done:
+    """Renews, or lapses, the subscriptions whose period has ended at `now`: `limit` at most.
+
+    Any number of processes may do it at the same time. `books`: of these alone. Between two
+    batches it stops if `is_ending`. One that can't be dealt with (no terms that can be read, an
+    account that is missing) is left as it is, said in the log, and stands in nobody's way.
+
+    Raises LedgerUnavailable, OutcomeUnknown and what the database does; what was done till then
+    is done. Not to be called inside a transaction.
+    """
+    done, versions = Done(), Versions()
+    for page in _pages(now, limit, books):
+        for book, ids in _batches(page, batch):
+            if is_ending():
+                return done
+            done += _batch_or_each(book, ids, now, versions)
+    return done
+
+
+def _pages(now: datetime, limit: int, books: Collection[int] | None) -> Iterator[list[Due]]:
+    after = _FIRST
+    while limit > 0:
+        page = run(store.read_due(now, after, min(limit, PAGE), books))
+        if not page:
+            return
+        yield page
+        limit -= len(page)
+        after = page[-1].period_ends_at, page[-1].subscription
+
+
+def _batches(page: Sequence[Due], batch: int) -> Iterator[tuple[int, list[int]]]:
+    in_books = sorted(page, key=itemgetter(0))  # in each, those that are due for longest first
+    for book, due in groupby(in_books, key=itemgetter(0)):
+        ids = [one.subscription for one in due]
+        for first in range(0, len(ids), batch):
+            yield book, ids[first : first + batch]
+
+
+def _batch_or_each(book: int, ids: Sequence[int], now: datetime, versions: Versions) -> Done:
+    """A batch; if something is wrong with one of it, each by itself."""
+    try:
+        return _run_batch(book, ids, now, versions)
+    except _LOST:
+        raise
+    except Exception:
+        if len(ids) == 1:
+            log.exception("subscription %s is due and can't be renewed", ids[0])
+            return Done(failed=1)
+    return sum((_batch_or_each(book, [id_], now, versions) for id_ in ids), Done())
+
+
+def _run_batch(book: int, ids: Sequence[int], now: datetime, versions: Versions) -> Done:
+    with atomic():
+        standings = run(store.claim_due(ids, now))
+        known = _take_book(book, standings, versions)
+        decisions = [
+            decide_due(one, known.terms[one.wanted], known.money(one), known.zone, now)
+            for one in known.readable
+        ]
+        renewed = [one for one in decisions if isinstance(one, Renewed)]
+        lapsed = [one for one in decisions if isinstance(one, Lapsed)]
+        if decisions:
+            store.count(book, renewed=len(renewed), lapsed=len(lapsed))
+            store.lapse(lapsed)
+            _begin_and_post(known, renewed, lapsed)
+    return Done(len(renewed), len(lapsed), len(standings) - len(decisions))
+
+
+def resume(book: int, credits_: Mapping[int, Sequence[Credit]], now: datetime) -> int:
+    """Renews those of these numbers that have lapsed and whose money is enough. How many.
+
+    `credits_`: by number, what came to it, in order. To be called as the last thing that a
+    transaction does: it posts.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("a resumption is the end of a transaction: there is none")
+    standings = run(store.claim_lapsed(sorted(credits_))) if credits_ else []
+    if not standings:
+        return 0
+    known = _take_book(book, standings, Versions())
+    decisions = [
+        decide_lapsed(
+            one,
+            known.terms[one.wanted],
+            known.money(one),
+            credits_[one.number],
+            known.zone,
+            now,
+        )
+        for one in known.readable
+    ]
+    renewed = [one for one in decisions if one is not None]
+    if renewed:
+        store.count(book, resumed=len(renewed))
+        _begin_and_post(known, renewed, [])
+    return len(renewed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is decided by. The book is ours: the accounts stay so until the transaction ends."""
+
+    book: int
+    zone: ZoneInfo
+    terms: dict[int, PlanTerms]
+    readable: list[Standing]
+    accounts: dict[int, Account]
+
+    def money(self, standing: Standing) -> int:
+        """What the number can pay with, in minor units."""
+        return available(self.accounts[Kind.SUBSCRIBER_MONEY.account_id(standing.number)])
+
+    def former(self, standing: Standing) -> list[Account]:
+        """Where what its last period left is."""
+        return [self.accounts[kind.account_id(standing.number)] for kind in PLAN_KINDS.values()]
+
+
+def _take_book(book: int, standings: Sequence[Standing], versions: Versions) -> _Known:
+    """Reads what stays as it is, waits for the book's turn, and reads the accounts behind it."""
+    terms = versions.of(one.wanted for one in standings)
+    readable = [one for one in standings if one.wanted in terms]
+    for one in standings:
+        if one.wanted not in terms:
+            log.error("subscription %s: nobody can read its terms", one.subscription)
+    store.hold_versions(readable)
+    zone = versions.zone(book)
+    run(lock_book(book))
+    ids = [kind.account_id(one.number) for one in readable for kind in NUMBER_KINDS]
+    return _Known(book, zone, terms, readable, run(read_accounts(book, ids)))
+
+
+def _begin_and_post(known: _Known, renewed: Sequence[Renewed], lapsed: Sequence[Lapsed]) -> None:
+    """Rows, and then, as the last statement, the transfers."""
+    store.move([one for one in renewed if not one.is_other_plan])
+    others = store.change_plans([one for one in renewed if one.is_other_plan])
+    store.grant(renewed)
+    transfers: list[Transfer] = []
+    decisions: list[Renewed | Lapsed] = [*renewed, *lapsed]
+    for decision in decisions:
+        one = decision.standing
+        row = others.get(one.number, one.subscription)
+        transfers += transfers_of(decision, row, known.former(one))
+    answers = run(post(known.book, transfers)) if transfers else []
+    for transfer, answer in zip(transfers, answers, strict=True):
+        if answer.outcome is not Outcome.CREATED:
+            raise Refused(f"{transfer}: {answer.outcome}")
+
+
+class Refused(Exception):
+    """The ledger refuses what it had said that it would bear; nothing was changed."""
