@@ -127,6 +127,11 @@ BENCHES = {
     "subscribers": Bench("loading subscribers from a file", {
         "--numbers": (200_000, 1_000, "to load"),
     }),
+    "renewals": Bench("renewing all that is due in one midnight, beside pgbench's TPC-B", {
+        "--numbers": (100_000, 10, "that are due"),
+        "--processes": (2, 1, "that renew them"),
+        "--scale": (50, 1, "of TPC-B"),
+    }),
     "office": Bench("the back office's lists, beside counted ones", {
         "--subscribers": (5_000_000, 1_000, "in the lists"),
         "--rounds": (15, 1, "for each page"),
