@@ -164,10 +164,16 @@ def fill_part(numbers: range, book: int) -> None:
         (Kind.ISSUED_SECONDS, Kind.PLAN_SECONDS, 600, Code.ALLOWANCE_GRANT),
     )
     transfers = [
-        Transfer(transfer_id("bench", n, code, to.name), of.account_id(), to.account_id(n), sum_, code)
+        Transfer(
+            transfer_id("bench", n, code, to.name),
+            source.account_id(),
+            to.account_id(n),
+            amount,
+            code,
+        )
         for n in numbers
-        for of, to, sum_, code in given
-    ]  # fmt: skip
+        for source, to, amount, code in given
+    ]
     answers = run(post(book, transfers))
     if not all(answer.outcome.done for answer in answers):
         raise RuntimeError("the ledger refuses what the benchmark begins with")

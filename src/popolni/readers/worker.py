@@ -1,6 +1,7 @@
 """The worker: runs every reader over every branch's book, again and again.
 
-Beside its rounds, in a thread, it sends what the reader of webhooks wrote down.
+Beside its rounds, each in a thread, it sends what the reader of webhooks wrote down, and renews
+what is due.
 
 Any number of workers may run: each book's turn belongs to one of them at a time. A lost database
 is waited for; whatever was under way is read again, as positions move with effects.
@@ -17,13 +18,14 @@ from django.db import connection
 
 from popolni.core.errors import UserError
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
-from popolni.readers import statistics
+from popolni.readers import renewals, statistics
 from popolni.readers.frame import Reader, Turns, say
 from popolni.readers.webhooks import events as webhooks
 from popolni.readers.webhooks.sending import sending
 from popolni.readers.webhooks.targets import read_allowed
 
 READERS: tuple[Reader, ...] = (
+    renewals.READER,
     statistics.READER,
     webhooks.READER,
 )
@@ -114,5 +116,5 @@ def work() -> None:
     worker = Worker()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, worker.end)
-    with sending(read_allowed(), on_fault=worker.end):
+    with sending(read_allowed(), on_fault=worker.end), renewals.renewing(on_fault=worker.end):
         worker.run()

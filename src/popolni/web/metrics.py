@@ -19,7 +19,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from popolni.agents.networks import THIS_MACHINE, is_from, read_address, read_networks
@@ -46,7 +46,7 @@ class _Standing(Collector):
     def collect(self) -> Iterable[Metric]:
         """Nothing, while the database is away: the requests are told all the same."""
         try:
-            metrics = [*_readers(), *_waiting()]
+            metrics = [*_readers(), *_renewals(), *_waiting()]
         except django.db.Error:
             django.db.connection.close()
             return
@@ -79,6 +79,44 @@ def _waiting() -> Iterator[Metric]:
     waiting = Adjustment.objects.filter(status=Adjustment.Status.WAITING).count()
     yield GaugeMetricFamily(
         "popolni_adjustments_waiting", "Adjustments that wait for approval", value=waiting
+    )
+
+
+# What is due is counted by its index; what is done is by book, and a run without a pause of a
+# minute has its own figures.
+_RENEWALS = """
+    select
+        (
+            select count(*) from popolni_subscription
+            where ended_at is null and status = 'active' and period_ends_at <= now()
+        ),
+        coalesce(sum(renewed), 0)::bigint,
+        coalesce(sum(lapsed), 0)::bigint,
+        coalesce(sum(resumed), 0)::bigint,
+        coalesce(sum(run_done / greatest(1, extract(epoch from done_at - run_began_at))) filter (
+            where done_at > now() - interval '1 minute'
+        ), 0)::double precision
+    from popolni_renewalprogress"""
+
+
+def _renewals() -> Iterator[Metric]:
+    """How far the renewals are: what is due, what was done, how fast."""
+    with django.db.connection.cursor() as cursor:
+        cursor.execute(_RENEWALS)
+        ((due, renewed, lapsed, resumed, per_second),) = cursor.fetchall()
+    yield GaugeMetricFamily(
+        "popolni_renewals_due",
+        "Subscriptions whose period has ended and is not dealt with yet",
+        due,
+    )
+    done = CounterMetricFamily(
+        "popolni_renewals", "Subscriptions that were renewed, lapsed, resumed", labels=["outcome"]
+    )
+    for outcome, count in (("renewed", renewed), ("lapsed", lapsed), ("resumed", resumed)):
+        done.add_metric([outcome], count)
+    yield done
+    yield GaugeMetricFamily(
+        "popolni_renewals_per_second", "Renewed or lapsed in the run under way", per_second
     )
 
 

@@ -63,8 +63,8 @@ def top_up(number: Number, amount_minor: int, at: datetime | None = None) -> Log
     return entry
 
 
-def renew(branch: Branch, now: datetime, **more: int) -> Done:
-    return run_due(now, 10_000, books=[branch.book], **more)
+def renew(branch: Branch, now: datetime, batch: int = 500) -> Done:
+    return run_due(now, 10_000, books=[branch.book], batch=batch)
 
 
 def current(number: Number) -> Subscription:
@@ -73,13 +73,8 @@ def current(number: Number) -> Subscription:
 
 def after(branch: Branch, action: Callable[[], object]) -> list[tuple[Code, int]]:
     """What the action posts: codes and amounts."""
-    ((last,),) = _fetch("select last_seq from ledger.book where book = %s", branch.book)
+    with connection.cursor() as cursor:
+        cursor.execute("select last_seq from ledger.book where book = %s", [branch.book])
+        ((last,),) = cursor.fetchall()
     action()
     return [(Code(one.code), one.amount) for one in run(read_log(branch.book, last, 1_000))]
-
-
-def _fetch(sql: str, *arguments: object) -> list[tuple[int, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, arguments)
-        rows: list[tuple[int, ...]] = cursor.fetchall()
-        return rows

@@ -1,6 +1,7 @@
 """Renewals on a real ledger; the `branch` fixture audits its book after each test."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from django.db import transaction
@@ -219,7 +220,9 @@ def test_one_that_cannot_be_renewed_stands_in_nobodys_way(
     numbers = [on_plan(branch, money_minor=300_00, version=version)[0] for _ in range(3)]
     broken = [MONEY.account_id(numbers[1].number)]
     run(close_accounts(branch.book, broken))
-    assert renew(branch, END) == Done(renewed=2, failed=1)
+    failed = current(numbers[1]).pk
+    assert renew(branch, END) == Done(renewed=2, failed=(failed,))
+    assert run_due(END, 9, books=[branch.book], without=[failed]) == Done()
     assert "debit_account_already_closed" in caplog.text
     assert [left(number, MONEY) for number in numbers] == [0, 300_00, 0]
     run(reopen_accounts(branch.book, broken))
@@ -231,7 +234,7 @@ def test_terms_that_nobody_can_read(branch: Branch, caplog: pytest.LogCaptureFix
     number, subscription = on_plan(branch, money_minor=300_00, version=version)
     other, _ = on_plan(branch, money_minor=300_00)
     PlanVersion.objects.filter(pk=version.pk).update(period_unit="year")
-    assert renew(branch, END) == Done(renewed=1, failed=1)
+    assert renew(branch, END) == Done(renewed=1, failed=(subscription.pk,))
     assert f"subscription {subscription.pk}: nobody can read its terms" in caplog.text
     assert (left(number, MONEY), left(other, MONEY)) == (300_00, 0)
     PlanVersion.objects.filter(pk=version.pk).update(period_unit="month")
@@ -244,9 +247,7 @@ def test_who_changes_the_plan_meanwhile_pays_once_for_each(branch: Branch) -> No
     other = new_plan(price_minor=100_00, allowances={Unit.BYTE: 5000})
     for _ in range(4):
         number, _ = on_plan(branch, money_minor=1_000_00, at=utc(2026, 1, 31, 12))
-        results = at_once(
-            lambda: renew(branch, END), lambda number=number: subscribe(number, other)
-        )
+        results = at_once(partial(renew, branch, END), partial(subscribe, number, other))
         assert not [one for one in results if isinstance(one, Exception)]
         assert current(number).version_id == other.pk
         assert left(number, BYTES) == 5000

@@ -54,11 +54,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How many subscriptions were renewed, have lapsed, and could not be dealt with."""
+    """How many subscriptions were renewed and have lapsed; which could not be dealt with."""
 
     renewed: int = 0
     lapsed: int = 0
-    failed: int = 0
+    failed: tuple[int, ...] = ()
 
     def __add__(self, other: "Done") -> "Done":
         return Done(
@@ -66,26 +66,28 @@ class Done:
         )
 
 
-def run_due(  # all but two by name
+def run_due(  # noqa: PLR0913  # all but two by name
     now: datetime,
     limit: int,
     *,
     books: Collection[int] | None = None,
+    without: Collection[int] = (),
     batch: int = BATCH,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> Done:
     """Renews, or lapses, the subscriptions whose period has ended at `now`: `limit` at most.
 
-    Any number of processes may do it at the same time. `books`: of these alone. Between two
-    batches it stops if `is_ending`. One that can't be dealt with (no terms that can be read, an
-    account that is missing) is left as it is, said in the log, and stands in nobody's way.
+    Any number of processes may do it at the same time. `books`: of these alone; `without`: of
+    these subscriptions none. Between two batches it stops if `is_ending`. One that can't be dealt
+    with (terms that nobody can read, an account that is closed) is left as it is, said in the log,
+    and stands in nobody's way.
 
     Raises LedgerUnavailable, OutcomeUnknown and what the database does; what was done till then
     is done. Not to be called inside a transaction.
     """
     done, versions = Done(), Versions()
     for page in _pages(now, limit, books):
-        for book, ids in _batches(page, batch):
+        for book, ids in _batches([one for one in page if one.subscription not in without], batch):
             if is_ending():
                 return done
             done += _batch_or_each(book, ids, now, versions)
@@ -120,7 +122,7 @@ def _batch_or_each(book: int, ids: Sequence[int], now: datetime, versions: Versi
     except Exception:
         if len(ids) == 1:
             log.exception("subscription %s is due and can't be renewed", ids[0])
-            return Done(failed=1)
+            return Done(failed=(ids[0],))
     return sum((_batch_or_each(book, [id_], now, versions) for id_ in ids), Done())
 
 
@@ -138,7 +140,8 @@ def _run_batch(book: int, ids: Sequence[int], now: datetime, versions: Versions)
             store.count(book, renewed=len(renewed), lapsed=len(lapsed))
             store.lapse(lapsed)
             _begin_and_post(known, renewed, lapsed)
-    return Done(len(renewed), len(lapsed), len(standings) - len(decisions))
+    unreadable = [one.subscription for one in standings if one.wanted not in known.terms]
+    return Done(len(renewed), len(lapsed), tuple(unreadable))
 
 
 def resume(book: int, credits_: Mapping[int, Sequence[Credit]], now: datetime) -> int:
