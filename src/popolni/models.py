@@ -28,12 +28,13 @@ from popolni.subscribers.models import (
     Subscriber,
     Subscription,
 )
-from popolni.topups.models import Adjustment, SentForm
+from popolni.topups.models import Adjustment, BonusesDecided, SentForm
 
 __all__ = [
     "Adjustment",
     "Agent",
     "Allowance",
+    "BonusesDecided",
     "Branch",
     "Carrier",
     "ChannelLimit",

@@ -134,6 +134,7 @@ class Code(IntEnum):
     USAGE_CHARGE = 23
     ALLOWANCE_EXPIRY = 24
     BONUS = 25
+    BONUS_REVERSAL = 26
 
     TOP_UP_REVERSAL = 31
     TOP_UP_REFUSAL = 32

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     """What renews a subscription by itself: its anchor, the plan after this one, what is due."""
 
     dependencies = [
-        ("popolni", "0020_webhooks"),
+        ("popolni", "0031_bonus"),
     ]
 
     operations = [
@@ -53,20 +53,6 @@ class Migration(migrations.Migration):
                 models.F("id"),
                 condition=models.Q(("ended_at", None), ("status", "active")),
                 name="subscription_due",
-            ),
-        ),
-        migrations.AddField(
-            model_name="allowance",
-            name="expired_at",
-            field=models.DateTimeField(blank=True, null=True, verbose_name="expired at"),
-        ),
-        migrations.AddIndex(
-            model_name="allowance",
-            index=models.Index(
-                models.F("ends_at"),
-                models.F("id"),
-                condition=models.Q(("expired_at", None), ("promotion__isnull", False)),
-                name="bonus_due",
             ),
         ),
         migrations.CreateModel(

@@ -19,7 +19,7 @@ from popolni.ledger.chart import SUBJECT_MAX, Kind
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.ledger.model import LogEntry, TransferFlags
 from popolni.readers.frame import Reader
-from popolni.subscribers.expiry import expire_bonuses
+from popolni.readers.promotions.expiry import expire_bonuses
 from popolni.subscribers.renewals.rules import Credit
 from popolni.subscribers.renewals.service import resume, run_due
 

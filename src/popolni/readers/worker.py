@@ -20,11 +20,13 @@ from popolni.core.errors import UserError
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.readers import renewals, statistics
 from popolni.readers.frame import Reader, Turns, say
+from popolni.readers.promotions import granting as promotions
 from popolni.readers.webhooks import events as webhooks
 from popolni.readers.webhooks.sending import sending
 from popolni.readers.webhooks.targets import read_allowed
 
 READERS: tuple[Reader, ...] = (
+    promotions.READER,  # first: a number waits for it
     renewals.READER,
     statistics.READER,
     webhooks.READER,

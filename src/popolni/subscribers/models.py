@@ -169,8 +169,8 @@ class Allowance(models.Model):
     """Where a number's bytes, seconds or messages are, and until when they are good.
 
     What is left is the balance of `account` in the branch's book. A plan's allowance keeps its
-    account from period to period; each bonus has one of its own, and `expired_at` says since when
-    what was left of it is gone.
+    account from period to period; each bonus has one of its own, and `expired_at` says when what
+    was left of it after its end was taken out of that.
     """
 
     number = models.ForeignKey(
@@ -180,24 +180,23 @@ class Allowance(models.Model):
     unit = models.PositiveSmallIntegerField(_("unit"), choices=UNITS)
     granted = models.BigIntegerField(_("granted"))
     ends_at = models.DateTimeField(_("ends"))
-    expired_at = models.DateTimeField(_("expired at"), null=True, blank=True)
     promotion = models.ForeignKey(
         Promotion, models.PROTECT, null=True, blank=True, verbose_name=_("promotion")
     )
+    expired_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("allowance")
         verbose_name_plural = _("allowances")
-        constraints = [
-            models.UniqueConstraint("number", "account", name="one_row_per_allowance_account")
-        ]
         indexes = [
             models.Index(
                 "ends_at",
-                "id",
-                name="bonus_due",
-                condition=Q(expired_at=None, promotion__isnull=False),
+                name="bonus_to_expire",
+                condition=Q(promotion__isnull=False, expired_at=None),
             )
+        ]
+        constraints = [
+            models.UniqueConstraint("number", "account", name="one_row_per_allowance_account")
         ]
 
     def __str__(self) -> str:

@@ -24,7 +24,13 @@ from popolni.core.period import end_of_period
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import atomic, run
 from popolni.ledger.model import Account, Posted, Unit
-from popolni.ledger.statements import close_accounts, open_accounts, post, read_accounts
+from popolni.ledger.statements import (
+    close_accounts,
+    lock_book,
+    open_accounts,
+    post,
+    read_accounts,
+)
 from popolni.subscribers.models import Allowance, Number, Subscriber, Subscription
 from popolni.subscribers.renewals.rules import Credit
 from popolni.subscribers.renewals.service import resume
@@ -177,9 +183,10 @@ def _close_once(number: Number | int, at: datetime | None) -> Number:
         row.save(update_fields=["status", "status_since"])
         if current := _hold_current(row):
             _end(current, at)
+        book = row.branch.book
+        run(lock_book(book))  # so that no bonus comes that we have not seen
         allowances = {allowance.account for allowance in row.allowances.all()}
         row.allowances.filter(ends_at__gt=at).update(ends_at=at)
-        book = row.branch.book
         ids = sorted({kind.account_id(row.number) for kind in NUMBER_KINDS} | allowances)
         accounts = run(read_accounts(book, ids))
         _check_money(row, accounts)

@@ -20,12 +20,14 @@ _CODES = frozenset(TOP_UPS.values())
 class PastTopUp(NamedTuple):
     """A top-up that was credited, or is pending.
 
-    `seq` is the place in the log of what credited it (of a pending one: of itself).
+    `seq` is the place in the log of what credited it (of a pending one: of itself). One that is
+    reversed since is the past of bonuses alone.
     """
 
     seq: int
     at: datetime
     amount_minor: int
+    is_reversed: bool = False
 
 
 def read_since(book: int, account: int, since: datetime) -> Steps[list[LogEntry]]:
@@ -62,6 +64,11 @@ def top_ups(newest_first: Iterable[LogEntry], account: int) -> Iterator[PastTopU
     A pending one counts from the moment at which it was asked for, and with what was posted of it
     in the end; one that was voided or timed out, or is reversed, never was.
     """
+    return (one for one in credited(newest_first, account) if not one.is_reversed)
+
+
+def credited(newest_first: Iterable[LogEntry], account: int) -> Iterator[PastTopUp]:
+    """As `top_ups`, and with those that are reversed."""
     resolved: dict[bytes, tuple[int, int]] = {}
     gone: set[int | None] = set()
     for entry in newest_first:
@@ -73,5 +80,5 @@ def top_ups(newest_first: Iterable[LogEntry], account: int) -> Iterator[PastTopU
             resolved[entry.pending_id] = (entry.seq, entry.amount if is_posted else 0)
         elif entry.code in _CODES and entry.credit_account == account:
             seq, amount = resolved.pop(entry.id, (entry.seq, entry.amount))
-            if amount and seq not in gone:
-                yield PastTopUp(seq, entry.created_at, amount)
+            if amount:
+                yield PastTopUp(seq, entry.created_at, amount, seq in gone)

@@ -1,6 +1,7 @@
 """What staff ask to be posted by hand."""
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -124,3 +125,19 @@ class SentForm(models.Model):
 
     def __str__(self) -> str:
         return self.token
+
+
+class BonusesDecided(models.Model):
+    """Up to which place of a book's log it is decided what its top-ups give; it never goes back.
+
+    That a promotion gives nothing leaves no trace in the ledger. So this is what keeps a log that
+    is read again, under other terms and with other budgets, from giving it after all. `passed`:
+    places before `seq` that promotions were never asked about.
+    """
+
+    book = models.PositiveIntegerField(primary_key=True)
+    seq = models.BigIntegerField(default=0)
+    passed = ArrayField(models.BigIntegerField(), default=list)
+
+    def __str__(self) -> str:
+        return f"{self.book}-{self.seq}"

@@ -24,12 +24,12 @@ from popolni.core.channel import Channel
 from popolni.core.method import Method
 from popolni.core.refusal import AmountRange, Refusal
 from popolni.ledger.balances import read_left
-from popolni.ledger.chart import Code, Kind
+from popolni.ledger.chart import Kind
 from popolni.ledger.client import Steps, run_steps
 from popolni.ledger.model import Unit
-from popolni.ledger.statements import read_transfers
 from popolni.subscribers.models import Number
-from popolni.topups.history import PastTopUp, read_since, top_ups, was_ever_topped_up
+from popolni.topups.bonuses import read_given
+from popolni.topups.history import PastTopUp, credited, read_since, was_ever_topped_up
 
 
 class Given(NamedTuple):
@@ -148,7 +148,7 @@ def _midnight(top_up: TopUp, *, day: int | None = None) -> datetime:
 
 
 def _sum_since(past: Iterable[PastTopUp], since: datetime) -> int:
-    return sum(one.amount_minor for one in past if one.at >= since)
+    return sum(one.amount_minor for one in past if one.at >= since and not one.is_reversed)
 
 
 def _open(terms: Iterable[rules.Promotion], top_up: TopUp) -> list[rules.Promotion]:
@@ -159,12 +159,15 @@ def _open(terms: Iterable[rules.Promotion], top_up: TopUp) -> list[rules.Promoti
 def read_past(
     book: int, number: int, top_up: TopUp, terms: Iterable[rules.Promotion]
 ) -> Steps[list[PastTopUp]]:
-    """The number's top-ups of this month, and of as long before as a promotion counts them."""
-    counting = [one for one in _open(terms, top_up) if one.per_number_max is not None]
+    """The number's top-ups of this month, and of as long before as a promotion counts them.
+
+    Those that are reversed, too: what is kept of their bonuses counts.
+    """
+    counting = [one for one in _open(terms, top_up) if rules.asks_what_was_given(one)]
     since = [rules.counts_since(one, top_up.at) for one in counting]
     money = Kind.SUBSCRIBER_MONEY.account_id(number)
     entries = yield from read_since(book, money, min([_midnight(top_up, day=1), *since]))
-    return list(top_ups(entries, money))
+    return list(credited(entries, money))
 
 
 def read_history(
@@ -177,7 +180,7 @@ def read_history(
     """What the promotions ask of the time before; `past` is from `read_past`."""
     open_terms = _open(terms, top_up)
     asks_for_first = any(one.is_first_top_up_only for one in open_terms)
-    is_first = asks_for_first and not past
+    is_first = asks_for_first and all(one.is_reversed for one in past)
     if is_first:
         money = Kind.SUBSCRIBER_MONEY.account_id(number)
         is_first = not (yield from was_ever_topped_up(book, money))
@@ -191,20 +194,19 @@ def read_history(
 def _read_given(
     book: int, terms: Iterable[rules.Promotion], past: Sequence[PastTopUp], at: datetime
 ) -> Steps[dict[int, list[datetime]]]:
-    """When the number was topped up for the bonuses that it had (`rules.bonus_id`)."""
+    """When the number was topped up for the bonuses that it had, and has not wholly lost again."""
     asked = {
-        rules.bonus_id(promotion.id, book, one.seq): (promotion.id, one.at)
+        (promotion.id, one.seq): one.at
         for promotion in terms
-        if promotion.per_number_max is not None
+        if rules.asks_what_was_given(promotion)
         for one in past
         if one.at > rules.counts_since(promotion, at)
     }
     given: dict[int, list[datetime]] = {}
-    found = (yield read_transfers(list(asked))) if asked else {}
-    for id_, (_, entry) in found.items():
-        promotion, topped_up_at = asked[id_]
-        if entry.code == Code.BONUS and entry.reference_id == promotion:
-            given.setdefault(promotion, []).append(topped_up_at)
+    found = yield from read_given(book, asked)
+    for key, bonus in found.items():
+        if bonus.kept:
+            given.setdefault(key[0], []).append(asked[key])
     return given
 
 

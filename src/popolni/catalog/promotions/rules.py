@@ -85,7 +85,9 @@ class TopUp:
 class History:
     """What was before the top-up.
 
-    `given`: when this number was topped up for the bonuses that it had of each promotion.
+    `is_first_top_up`: none was before; one that is reversed since never was.
+    `given`: when this number was topped up for the bonuses that it had of each promotion, without
+    those that were wholly taken back.
     `budgets`: what each promotion has left in the number's branch, in its unit; one that isn't
     there has no budget in that branch.
     """
@@ -117,6 +119,7 @@ class WhyNot(StrEnum):
     """Also: so small that the per cent of it are less than the smallest coin."""
     AMOUNT_TOO_LARGE = auto()
     NOT_FIRST_TOP_UP = auto()
+    """Also: a bonus for the first one is kept."""
     GIVEN_BEFORE = auto()
     """As often as one number gets it."""
     NO_BUDGET_IN_BRANCH = auto()
@@ -132,6 +135,14 @@ def bonus_id(promotion: int, book: int, seq: int) -> bytes:
     found, whatever account they went to.
     """
     return transfer_id("bonus", promotion, book, seq)
+
+
+def bonus_reversal_id(promotion: int, book: int, seq: int) -> bytes:
+    """The identifier of the transfer that takes a bonus back when its top-up is reversed.
+
+    Named as `bonus_id`, after the top-up; the code is `Code.BONUS_REVERSAL`.
+    """
+    return transfer_id("bonus reversal", promotion, book, seq)
 
 
 def bonuses(promotions: Iterable[Promotion], top_up: TopUp, history: History) -> list[Bonus]:
@@ -156,6 +167,11 @@ def counts_since(promotion: Promotion, at: datetime) -> datetime:
     return max(started, at - timedelta(days=promotion.per_number_days))
 
 
+def asks_what_was_given(promotion: Promotion) -> bool:
+    """Whether what the number had of this promotion before decides on the next bonus."""
+    return promotion.per_number_max is not None or promotion.is_first_top_up_only
+
+
 def why_not_by_terms(promotion: Promotion, top_up: TopUp) -> WhyNot | None:
     """The first reason in the promotion's own terms, whatever was before the top-up."""
     p, amount = promotion, top_up.amount_minor
@@ -173,10 +189,12 @@ def why_not_by_terms(promotion: Promotion, top_up: TopUp) -> WhyNot | None:
 
 
 def _why_not_by_history(promotion: Promotion, top_up: TopUp, history: History) -> WhyNot | None:
-    if promotion.is_first_top_up_only and not history.is_first_top_up:
+    given = history.given.get(promotion.id, ())
+    # What is kept of a bonus for the first top-up stays one, also if that top-up is reversed.
+    if promotion.is_first_top_up_only and (given or not history.is_first_top_up):
         return WhyNot.NOT_FIRST_TOP_UP
     since = counts_since(promotion, top_up.at)
-    times = sum(given > since for given in history.given.get(promotion.id, ()))
+    times = sum(at > since for at in given)
     if promotion.per_number_max is not None and times >= promotion.per_number_max:
         return WhyNot.GIVEN_BEFORE
     left = history.budgets.get(promotion.id)

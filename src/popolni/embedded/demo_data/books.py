@@ -38,7 +38,7 @@ from popolni.subscribers.models import (
 )
 from popolni.subscribers.rules import NUMBER_KINDS, PLAN_KINDS
 from popolni.subscribers.service import block, close
-from popolni.topups.models import Adjustment
+from popolni.topups.models import Adjustment, BonusesDecided
 
 
 def is_written(branch: Branch) -> bool:
@@ -61,6 +61,7 @@ def write_book(
         # Many posts in one transaction, and what follows them is short: nobody waits for this
         # book yet.
         _post(branch.book, history.moments, rows, stop)
+        BonusesDecided.objects.create(book=branch.book, seq=_last(history))
         for number, since in history.status_since.items():
             change = close if number % 100 == catalogue.CLOSED else block
             change(number, at=since)
@@ -186,6 +187,11 @@ def _seqs(history: BookHistory) -> dict[Ref, int]:
         for seq, entry in enumerate(entries, start=1)
         if isinstance(entry.reference_id, Ref) and entry.reference_id.who == "adjustment"
     }
+
+
+def _last(history: BookHistory) -> int:
+    """The last place in the log: what the history's top-ups gave is in it."""
+    return sum(len(moment.entries) for moment in history.moments)
 
 
 def _write_adjustments(

@@ -38,6 +38,7 @@ CODES = {
     Code.USAGE: _("usage"),
     Code.USAGE_CHARGE: _("usage beyond the allowance"),
     Code.BONUS: _("bonus"),
+    Code.BONUS_REVERSAL: _("bonus taken back"),
 }
 PLACES = {
     Kind.BANK: _("bank"),

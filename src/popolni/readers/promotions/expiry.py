@@ -1,0 +1,103 @@
+"""Bonuses that have ended: what is left of them is moved out, a little late and exactly once.
+
+An ended allowance is neither shown nor used, swept or not; sweeping it is for the books alone.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connection
+
+from popolni.core.identifiers import transfer_id
+from popolni.ledger.chart import Code
+from popolni.ledger.client import atomic, run
+from popolni.ledger.model import Account, AccountFlags, Transfer
+from popolni.ledger.statements import lock_book, post, read_accounts
+from popolni.subscribers.models import Allowance
+from popolni.subscribers.rules import EXPIRED_KINDS, available
+
+AT_ONCE = 500
+"""Most allowances in one transaction: the book waits for it."""
+
+# What is reserved may come back: such a one is done with when that is known.
+_DUE = """
+    select allowance.id, branch.book, allowance.account
+    from popolni_allowance as allowance
+    join popolni_number as number on number.number = allowance.number_id
+    join popolni_branch as branch on branch.id = number.branch_id
+    join lateral (
+        select a.debits_pending from ledger.account as a
+        where a.book = branch.book and a.id = allowance.account offset 0
+    ) as account on account.debits_pending = 0
+    where
+        allowance.promotion_id is not null
+        and allowance.expired_at is null
+        and allowance.ends_at <= %(now)s
+        and (%(book)s::integer is null or branch.book = %(book)s)
+    order by allowance.ends_at
+    limit %(limit)s
+"""
+
+
+class _Due(NamedTuple):
+    pk: int
+    book: int
+    account: int
+
+
+def expire_bonuses(now: datetime, limit: int) -> int:
+    """Moves out what is left of bonuses that have ended by `now`, of at most `limit` of them.
+
+    How many were done with; fewer than `limit`: there are no more. Any number of workers may do
+    it at the same time. Raises what the database and the ledger do; each book is a transaction.
+    """
+    done = 0
+    for book in sorted({one.book for one in _read_due(now, limit)}):
+        while done < limit and (swept := _sweep(book, now, min(AT_ONCE, limit - done))):
+            done += swept
+    return done
+
+
+def _sweep(book: int, now: datetime, limit: int) -> int:
+    """One transaction in one book; nobody else is there meanwhile."""
+    with atomic():
+        run(lock_book(book))
+        due = _read_due(now, limit, book)
+        if not due:
+            return 0
+        accounts = run(read_accounts(book, [one.account for one in due]))
+        Allowance.objects.filter(pk__in=[one.pk for one in due]).update(expired_at=now)
+        transfers = [_expiry(account) for account in accounts.values() if _is_left(account)]
+        _post(book, transfers)
+    return len(due)
+
+
+def _read_due(now: datetime, limit: int, book: int | None = None) -> list[_Due]:
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE, {"now": now, "limit": limit, "book": book})
+        return [_Due(*row) for row in cursor.fetchall()]
+
+
+def _is_left(account: Account) -> bool:
+    # a number that was closed has lost its bonuses then
+    return available(account) > 0 and not account.flags & AccountFlags.CLOSED
+
+
+def _expiry(account: Account) -> Transfer:
+    return Transfer(
+        transfer_id("bonus expiry", account.book, account.id),
+        account.id,
+        EXPIRED_KINDS[account.unit].account_id(),
+        available(account),
+        Code.ALLOWANCE_EXPIRY,
+    )
+
+
+def _post(book: int, transfers: Sequence[Transfer]) -> None:
+    if not transfers:
+        return
+    answers = run(post(book, transfers))
+    for transfer, answer in zip(transfers, answers, strict=True):
+        if not answer.outcome.done:
+            raise AssertionError(f"{book}, {transfer}: {answer.outcome}")
