@@ -184,6 +184,15 @@ class World:
         with connection.cursor() as cursor:
             cursor.execute("delete from ledger.position where book = %s", (self.book,))
 
+    def stand_at(self, seq: int) -> None:
+        """The reader goes on behind there."""
+        self.set_back()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "insert into ledger.position (book, reader, seq) values (%s, 'promotions', %s)",
+                (self.book, seq),
+            )
+
     def forget(self) -> None:
         """Also what was decided."""
         self.set_back()
