@@ -18,6 +18,7 @@ from popolni.catalog.operators.models import (
 )
 from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVersion
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
+from popolni.notices.models import Notice, NoticePart, NoticeReceipt, Reminder
 from popolni.readers.models import SetAside, TopUpHour
 from popolni.readers.webhooks.models import Delivery, Webhook
 from popolni.subscribers.models import (
@@ -45,6 +46,9 @@ __all__ = [
     "Delivery",
     "IdentityDocument",
     "MethodSetting",
+    "Notice",
+    "NoticePart",
+    "NoticeReceipt",
     "Number",
     "NumberingImport",
     "NumberingRange",
@@ -58,6 +62,7 @@ __all__ = [
     "Promotion",
     "PromotionBudget",
     "Region",
+    "Reminder",
     "RenewalProgress",
     "SentForm",
     "SetAside",

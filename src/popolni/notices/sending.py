@@ -1,0 +1,300 @@
+"""Sends what the outbox holds, in a thread beside the worker's rounds, until that ends.
+
+Over SMPP, if an SMSC is set. Without one, in the demo, to the page of the phone; else nothing is
+sent, and what waits expires.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Protocol, TypeVar
+
+import django.db
+from django.conf import settings as django_settings
+from django.db import connection
+from django.utils import timezone
+
+from popolni.notices import outbox, wire
+from popolni.notices.model import mask
+from popolni.notices.outbox import Claim, Outcome, Result
+from popolni.notices.settings import URL, Settings
+from popolni.notices.smpp import Received, Session, What
+from popolni.notices.wire import Asked, Status
+
+T = TypeVar("T")
+
+AT_ONCE = 200
+"""Most notices that are taken and not marked yet."""
+
+TRYING_S = 30.0
+"""How long a notice that was taken is held while the SMSC has too much to do."""
+
+STEP_S, IDLE_S, LOST_S = 0.02, 0.2, 1.0
+HOUSEKEEPING_S, PRUNE_S = 2.0, 3600.0
+END_S = 2.0
+LOST = (django.db.OperationalError, django.db.InterfaceError)
+
+Answering = Callable[[Sequence[Asked]], None]
+"""Writes down the answers to what subscribers asked for."""
+
+
+class Runs(Protocol):
+    """What the thread runs."""
+
+    def end(self) -> None:
+        """Has it end soon."""
+
+    async def run(self) -> None:
+        """Until then."""
+
+
+def say(line: str) -> None:
+    """A line for people, in the worker's log."""
+    print(f"popolni worker: notices: {line}", file=sys.stderr, flush=True)
+
+
+class Database:
+    """The outbox, from a thread of its own beside that of the sockets."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "notices-database")
+
+    async def ask(self, what: Callable[..., T], *args: object) -> T:
+        """Raises LOST, with the connection closed, so that the next one is another."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, lambda: what(*args))
+        except LOST:
+            await loop.run_in_executor(self._thread, _close)
+            raise
+
+    async def end(self) -> None:
+        """Closes its connection."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, _close)
+        self._thread.shutdown()
+
+
+def _close() -> None:
+    connection.close()
+
+
+class Sender:
+    """Over SMPP. What was taken is under way until what came of it is written down."""
+
+    def __init__(self, settings: Settings, answering: Answering) -> None:
+        self.is_ending = False
+        self._settings, self._answering = settings, answering
+        self._database = Database()
+        self._under_way: dict[asyncio.Task[Outcome], Claim] = {}
+        self._outcomes: list[Outcome] = []
+        self._claim_at = self._keep_at = self._prune_at = 0.0
+
+    def end(self) -> None:
+        """Takes nothing more, and ends when what is under way is done, or soon."""
+        self.is_ending = True
+
+    async def run(self) -> None:
+        """Until it is told to end."""
+        self._session = Session(self._settings, say)
+        session = asyncio.create_task(self._session.run())
+        try:
+            while not self.is_ending:
+                if session.done():
+                    session.result()
+                await self._step()
+            await self._finish()
+        finally:
+            await self._session.end()
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+            await self._database.end()
+
+    async def _step(self) -> None:
+        try:
+            await self._mark()
+            await self._take_received()
+            await self._claim()
+            await self._keep_house()
+        except LOST:
+            await asyncio.sleep(LOST_S)
+        await asyncio.sleep(STEP_S)
+
+    async def _mark(self) -> None:
+        for task in [task for task in self._under_way if task.done()]:
+            del self._under_way[task]
+            self._outcomes.append(task.result())  # what nobody foresaw is the program's end
+        if self._outcomes:
+            await self._database.ask(outbox.mark, self._outcomes)
+            self._outcomes = []
+
+    async def _claim(self) -> None:
+        loop = asyncio.get_running_loop()
+        free = AT_ONCE - len(self._under_way)
+        if not self._session.is_bound or loop.time() < self._claim_at or free < AT_ONCE // 2:
+            return
+        claimed = await self._database.ask(outbox.claim, free)
+        self._claim_at = loop.time() + (0.0 if len(claimed) == free else IDLE_S)
+        for taken in claimed:
+            self._under_way[asyncio.create_task(self._send(taken))] = taken
+
+    async def _send(self, taken: Claim) -> Outcome:
+        message = message_of(taken)
+        try:
+            pdus = wire.submits(message, self._settings)
+        except ValueError as error:
+            return Outcome(taken, Result.FAILED, failure=str(error)[:40])
+        until = asyncio.get_running_loop().time() + TRYING_S
+        ids: list[tuple[int, str]] = []
+        for place, pdu in enumerate(pdus, start=1):
+            if place in taken.parts:
+                continue
+            result, text = await self._submit(taken, pdu, until)
+            if result is not Result.SENT:
+                return Outcome(taken, result, len(pdus), tuple(ids), text)
+            ids.append((place, text))
+        return Outcome(taken, Result.SENT, len(pdus), tuple(ids))
+
+    async def _submit(self, taken: Claim, pdu: bytes, until: float) -> tuple[Result, str]:
+        """With the message's id, or with why there is none."""
+        while True:
+            if taken.expires_at <= timezone.now():
+                return Result.NOT_TRIED, ""
+            answer = await self._session.submit(pdu)
+            if answer.what is What.TAKEN:
+                return Result.SENT, answer.message_id
+            if answer.what is What.NOT_SENT:
+                return Result.NOT_TRIED, ""
+            if answer.what is What.UNKNOWN:
+                return Result.AGAIN, "no answer"
+            if answer.what is What.REFUSED:
+                name = wire.status_name(answer.status)
+                say(f"{mask(taken.number)}: the SMSC refuses: {name}")
+                is_for_good = answer.status in wire.FOR_GOOD
+                return Result.FAILED if is_for_good else Result.AGAIN, name[:40]
+            if asyncio.get_running_loop().time() > until:
+                return Result.NOT_TRIED, wire.status_name(answer.status)[:40]
+
+    async def _take_received(self) -> None:
+        """What the SMSC brought is acknowledged when it is kept; else it brings it again."""
+        received = [self._session.received.popleft() for _ in range(len(self._session.received))]
+        if not received:
+            return
+        try:
+            await self._keep(received)
+        except LOST:
+            for each in received:
+                self._session.answer(each, Status.TRY_AGAIN)
+            raise
+        for each in received:
+            self._session.answer(each)
+
+    async def _keep(self, received: Sequence[Received]) -> None:
+        receipts = [found for each in received if (found := wire.receipt_of(each.deliver))]
+        asked = [one for each in received if (one := wire.asked_of(each.deliver))]
+        if receipts:
+            await self._database.ask(outbox.keep_receipts, receipts)
+            await self._database.ask(outbox.match_receipts)
+        if asked:
+            await self._database.ask(self._answering, asked)
+            self._claim_at = 0.0
+
+    async def _keep_house(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._keep_at:
+            self._keep_at = now + HOUSEKEEPING_S
+            await self._database.ask(outbox.expire)
+            await self._database.ask(outbox.match_receipts)
+        if now >= self._prune_at:
+            full = await self._database.ask(outbox.prune) == outbox.BATCH
+            self._prune_at = now + (HOUSEKEEPING_S if full else PRUNE_S)
+
+    async def _finish(self) -> None:
+        """Waits a little for answers; what has none then may have arrived, and is due again."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=END_S)
+        with suppress(*LOST):
+            await self._take_received()
+        await self._session.end()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        with suppress(*LOST):  # else all of it is due again, when its time is over
+            await self._mark()
+
+
+def message_of(taken: Claim) -> wire.Message:
+    """The message that a notice is."""
+    reply = wire.Reply(**taken.reply) if taken.reply else None
+    return wire.Message(taken.number, taken.text, taken.id, taken.expires_at, reply)
+
+
+class Inbox:
+    """Without an SMSC: what is due is on the phone's page (the demo), or waits and expires."""
+
+    def __init__(self, *, is_demo: bool) -> None:
+        self.is_ending = False
+        self._is_demo = is_demo
+        self._database = Database()
+
+    def end(self) -> None:
+        """Ends it soon."""
+        self.is_ending = True
+
+    async def run(self) -> None:
+        """Until it is told to end."""
+        keep_at, prune_at = 0.0, 0.0
+        loop = asyncio.get_running_loop()
+        while not self.is_ending:
+            try:
+                if self._is_demo:
+                    await self._database.ask(outbox.deliver_to_inbox)
+                if loop.time() >= keep_at:
+                    keep_at = loop.time() + HOUSEKEEPING_S
+                    await self._database.ask(outbox.expire)
+                if loop.time() >= prune_at:
+                    prune_at = loop.time() + PRUNE_S
+                    await self._database.ask(outbox.prune)
+            except LOST:
+                await asyncio.sleep(LOST_S)
+            await asyncio.sleep(IDLE_S)
+        await self._database.end()
+
+
+def sender_of(settings: Settings | None, answering: Answering) -> Runs:
+    """What sends, with these settings."""
+    if settings:
+        return Sender(settings, answering)
+    if not django_settings.DEMO:
+        say(f"no SMS leave, and what waits expires: {URL} names no SMSC")
+    return Inbox(is_demo=django_settings.DEMO)
+
+
+@contextmanager
+def sending(
+    settings: Settings | None, answering: Answering, on_fault: Callable[[], object]
+) -> Iterator[None]:
+    """Sends in a thread beside the block, and ends with it.
+
+    What ends it before calls `on_fault`, and is raised when the block has ended.
+    """
+    sender = sender_of(settings, answering)
+    faults: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            asyncio.run(sender.run())
+        except BaseException as error:  # noqa: BLE001  # raised in the other thread, below
+            faults.append(error)
+            on_fault()
+
+    thread = threading.Thread(target=work, name="notices")
+    thread.start()
+    try:
+        yield
+    finally:
+        sender.end()
+        thread.join()
+    if faults:
+        raise faults[0]
