@@ -26,6 +26,7 @@ from popolni.embedded.folder import DataFolder
 from popolni.embedded.leash import END_SECONDS
 from popolni.embedded.postgres import default_data
 from popolni.embedded.supervisor import KILL_SECONDS, Program, Supervisor, supervised
+from popolni.notices.settings import read_settings as read_smsc
 from popolni.switch.settings import TLS_CERTIFICATE, read_settings
 
 HOST = "127.0.0.1"
@@ -110,6 +111,7 @@ def run_programs(
             url = servers.enter_context(database(site.data))
             environment = site.environment(url)
             read_settings(environment)  # a wrong one is told now, and not by a program that dies
+            read_smsc(environment)
             with _environment(environment):
                 prepare(url)
                 shown = show(site, url)

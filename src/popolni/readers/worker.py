@@ -1,7 +1,7 @@
 """The worker: runs every reader over every branch's book, again and again.
 
-Beside its rounds, each in a thread, it sends what the reader of webhooks wrote down, and renews
-what is due.
+Beside its rounds, in threads of their own, it sends what was written down, webhooks and notices,
+and does what is due by the clock.
 
 Any number of workers may run: each book's turn belongs to one of them at a time. A lost database
 is waited for; whatever was under way is read again, as positions move with effects.
@@ -18,7 +18,10 @@ from django.db import connection
 
 from popolni.core.errors import UserError
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
-from popolni.readers import renewals, statistics
+from popolni.notices.sending import sending as sending_notices
+from popolni.notices.settings import read_settings
+from popolni.readers import balance_requests, notices, plan_endings, renewals, statistics
+from popolni.readers.daily import doing
 from popolni.readers.frame import Reader, Turns, say
 from popolni.readers.promotions import granting as promotions
 from popolni.readers.webhooks import events as webhooks
@@ -28,6 +31,7 @@ from popolni.readers.webhooks.targets import read_allowed
 READERS: tuple[Reader, ...] = (
     promotions.READER,  # first: a number waits for it
     renewals.READER,
+    notices.READER,
     statistics.READER,
     webhooks.READER,
 )
@@ -118,5 +122,11 @@ def work() -> None:
     worker = Worker()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, worker.end)
-    with sending(read_allowed(), on_fault=worker.end), renewals.renewing(on_fault=worker.end):
+    allowed, smsc = read_allowed(), read_settings()
+    with (
+        sending(allowed, on_fault=worker.end),
+        sending_notices(smsc, balance_requests.answer, on_fault=worker.end),
+        doing(plan_endings.remind, on_fault=worker.end),
+        renewals.renewing(on_fault=worker.end),
+    ):
         worker.run()
