@@ -38,7 +38,13 @@ def installed(cache: Path) -> Path:
         if not (folder / "done").exists():
             for name in ("package.json", LOCK):
                 shutil.copy(HERE / name, folder)
-            command = [shutil.which("npm") or "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            command = [
+                shutil.which("npm") or "npm",
+                "ci",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+            ]
             subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=INSTALL_S)
             (folder / "done").touch()
     return folder
