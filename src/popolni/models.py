@@ -21,6 +21,15 @@ from popolni.catalog.promotions.models import Promotion, PromotionBudget
 from popolni.notices.models import Notice, NoticePart, NoticeReceipt, Reminder
 from popolni.readers.models import SetAside, TopUpHour
 from popolni.readers.webhooks.models import Delivery, Webhook
+from popolni.reconciliation.models import (
+    Difference,
+    Elsewhere,
+    Reconciliation,
+    RegistryLayout,
+    Settlement,
+    UploadedPart,
+    WrittenRegistry,
+)
 from popolni.subscribers.models import (
     Allowance,
     IdentityDocument,
@@ -44,6 +53,8 @@ __all__ = [
     "Contract",
     "Credential",
     "Delivery",
+    "Difference",
+    "Elsewhere",
     "IdentityDocument",
     "MethodSetting",
     "Notice",
@@ -61,14 +72,19 @@ __all__ = [
     "PortedNumber",
     "Promotion",
     "PromotionBudget",
+    "Reconciliation",
     "Region",
+    "RegistryLayout",
     "Reminder",
     "RenewalProgress",
     "SentForm",
     "SetAside",
+    "Settlement",
     "Subscriber",
     "Subscription",
     "TopUpHour",
+    "UploadedPart",
     "User",
     "Webhook",
+    "WrittenRegistry",
 ]

@@ -96,6 +96,12 @@ class Contract(models.Model):
     float_low_minor = models.BigIntegerField(
         _("float is low below"), default=10_000_00, validators=[MinValueValidator(0)]
     )
+    settles_from = models.DateField(
+        _("commission is paid daily from"),
+        null=True,
+        blank=True,
+        help_text=_("that day's commission and every later one go to the float; empty: not"),
+    )
 
     class Meta:
         verbose_name = _("contract")

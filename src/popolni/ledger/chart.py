@@ -141,6 +141,8 @@ class Code(IntEnum):
     REVERSAL_REFUSAL = 33
     USAGE_REFUSAL = 35
 
+    COMMISSION_SETTLEMENT = 41
+
 
 TOP_UPS = {
     Channel.COUNTER: Code.TOP_UP_COUNTER,

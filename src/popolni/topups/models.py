@@ -7,7 +7,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from popolni.agents.models import Contract
+from popolni.agents.models import Agent, Contract
+from popolni.catalog.labels import CHANNELS
 from popolni.catalog.promotions.models import PromotionBudget
 from popolni.subscribers.models import Number
 
@@ -28,6 +29,8 @@ class Adjustment(models.Model):
         BUDGET_FUNDING = "budget_funding", _("funding of a promotion's budget")
         BUDGET_WITHDRAWAL = "budget_withdrawal", _("withdrawal from a promotion's budget")
         TOP_UP_REVERSAL = "top_up_reversal", _("reversal of a top-up")
+        TOP_UP = "top_up", _("top-up that was missing")
+        TOP_UP_CORRECTION = "top_up_correction", _("correction of a top-up")
 
     class Status(models.TextChoices):
         """waiting → posted, declined, or refused by the ledger; the last three are final."""
@@ -52,6 +55,12 @@ class Adjustment(models.Model):
     reverses_seq = models.BigIntegerField(
         _("the top-up's place in the log"), null=True, blank=True, editable=False
     )
+    agent = models.ForeignKey(
+        Agent, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("agent")
+    )
+    channel = models.CharField(_("channel"), max_length=10, choices=CHANNELS, blank=True)
+    reference = models.CharField(_("their identifier"), max_length=200, blank=True)
+    reference_at = models.DateTimeField(_("their date"), null=True, blank=True)
     reason = models.CharField(_("reason"), max_length=300)
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.WAITING)
     outcome = models.CharField(_("ledger's answer"), max_length=50, blank=True)
@@ -92,8 +101,15 @@ class Adjustment(models.Model):
             ),
             models.CheckConstraint(
                 name="adjustment_reverses",
-                condition=Q(kind="top_up_reversal", reverses_seq__isnull=False)
-                | (~Q(kind="top_up_reversal") & Q(reverses_seq=None)),
+                condition=Q(
+                    kind__in=("top_up_reversal", "top_up_correction"), reverses_seq__isnull=False
+                )
+                | (~Q(kind__in=("top_up_reversal", "top_up_correction")) & Q(reverses_seq=None)),
+            ),
+            models.CheckConstraint(
+                name="adjustment_tops_up",
+                condition=(Q(kind="top_up", agent__isnull=False) & ~Q(channel="") & ~Q(reference=""))
+                | (~Q(kind="top_up") & Q(agent=None, channel="", reference="", reference_at=None)),
             ),
         ]
 

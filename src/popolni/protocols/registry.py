@@ -1,0 +1,533 @@
+"""Registries, the files by which two sides compare a day's payments: bytes in, rows out, and back.
+
+There is no one format: a `Layout` says which columns a line has, how they are parted, encoded and
+written. What says whose money it is and how much is read strictly: a line that can't be read is a
+`Fault` at its place, and nothing of it is guessed. However the bytes are cut into pieces, the rows
+are the same, and no more of a file is held than a piece and a line.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from popolni.core.number import read_number
+
+LINE_BYTES_MAX = 16 * 1024
+REFERENCE_MAX = 200
+"""Most characters of an identifier."""
+RUBLE_DIGITS_MAX = 12
+KOPECK_DIGITS_MAX = 14
+HEADER_LINES_MAX = 100
+EXCERPT_MAX = 80
+"""Most characters of what a fault shows of its line."""
+YEARS = range(2000, 2200)
+_CACHE_MAX = 200_000  # a day has 86,400 seconds, and a file few sums
+
+
+class Column(StrEnum):
+    """What stands in a line's place."""
+
+    REFERENCE = "reference"
+    """The agent's own identifier of the payment (OSMP: txn_id)."""
+    DATE = "date"
+    TIME = "time"
+    NUMBER = "number"
+    SUM = "sum"
+    RECEIPT = "receipt"
+    """Our identifier (OSMP: prv_txn)."""
+    OTHER = "other"
+    """Whatever; it is not read, and written empty."""
+
+
+class TotalColumn(StrEnum):
+    """What stands in a place of the last line, where that sums up the others."""
+
+    MARK = "mark"
+    COUNT = "count"
+    SUM = "sum"
+    OTHER = "other"
+
+
+class Encoding(StrEnum):
+    """In each of them a line ends with the same byte."""
+
+    UTF_8 = "utf-8"
+    CP1251 = "cp1251"
+    CP866 = "cp866"
+    KOI8_R = "koi8-r"
+
+
+class SumUnit(StrEnum):
+    """What sums are written in."""
+
+    RUBLES = "rubles"
+    KOPECKS = "kopecks"
+
+
+SEPARATORS = (";", ",", "\t", "|")
+DECIMAL_MARKS = (".", ",")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How an agent writes its registries.
+
+    Dates are written as `date_format` says, in YYYY or YY, MM, DD, hh, mm, ss and whatever stands
+    between. `header_lines` come before the first payment. With `total_columns` the last line is no
+    payment but sums up the file: it is checked; `total_mark` is its word.
+
+    Raises ValueError, with a line for people in English, if no file can be like that.
+    """
+
+    columns: tuple[Column, ...] = (
+        Column.REFERENCE,
+        Column.DATE,
+        Column.NUMBER,
+        Column.SUM,
+        Column.RECEIPT,
+    )
+    separator: str = ";"
+    encoding: Encoding = Encoding.UTF_8
+    date_format: str = "YYYYMMDDhhmmss"
+    time_format: str = "hh:mm:ss"
+    sum_unit: SumUnit = SumUnit.RUBLES
+    decimal_mark: str = "."
+    header_lines: int = 0
+    total_columns: tuple[TotalColumn, ...] = ()
+    total_mark: str = ""
+
+    def __post_init__(self) -> None:
+        for needed in (Column.REFERENCE, Column.SUM):
+            if needed not in self.columns:
+                raise ValueError(f"the column {needed.value} is missing")
+        for column in set(self.columns) - {Column.OTHER}:
+            if self.columns.count(column) > 1:
+                raise ValueError(f"the column {column.value} comes twice")
+        if self.separator not in SEPARATORS:
+            raise ValueError("columns are parted by ; , | or a tabulator")
+        if self.decimal_mark not in DECIMAL_MARKS:
+            raise ValueError("the decimal mark is a point or a comma")
+        if not 0 <= self.header_lines <= HEADER_LINES_MAX:
+            raise ValueError(f"there are 0 to {HEADER_LINES_MAX} header lines")
+        if "\n" in self.total_mark or "\r" in self.total_mark:
+            raise ValueError("the word of the total line is of one line")
+        has_clock = Column.TIME in self.columns
+        if has_clock and Column.DATE not in self.columns:
+            raise ValueError("a time without a date is no moment")
+        if Column.DATE in self.columns:
+            date = Clock(self.date_format)
+            if not date.has_day:
+                raise ValueError("the date's format has no YYYY, MM and DD")
+            if has_clock and date.has_time:
+                raise ValueError("the time stands in a column of its own and in the date")
+        if has_clock and (Clock(self.time_format).has_day or not Clock(self.time_format).has_time):
+            raise ValueError("the time's format has hh, and no day")
+
+    @property
+    def has_dates(self) -> bool:
+        """Whether a line says when its payment was."""
+        return Column.DATE in self.columns
+
+    @property
+    def has_times(self) -> bool:
+        """Whether it says when in the day."""
+        return Column.TIME in self.columns or (self.has_dates and Clock(self.date_format).has_time)
+
+
+class Row(NamedTuple):
+    """A payment. `at` is its moment by the clock of who wrote the file (`seconds_of`)."""
+
+    line: int
+    reference: str
+    amount_minor: int
+    number: int | None = None
+    at: int | None = None
+    receipt: str = ""
+
+
+class FaultKind(StrEnum):
+    """Why a line can't be read."""
+
+    ENCODING = "encoding"
+    TOO_LONG = "too_long"
+    QUOTES = "quotes"
+    COLUMNS = "columns"
+    REFERENCE = "reference"
+    DATE = "date"
+    NUMBER = "number"
+    SUM = "sum"
+    TOTAL = "total"
+    """The last line is no total."""
+    TOTAL_COUNT = "total_count"
+    """It counts other payments than the file has."""
+    TOTAL_SUM = "total_sum"
+
+
+class Fault(NamedTuple):
+    """A line that can't be read: why, and how it begins."""
+
+    line: int
+    kind: FaultKind
+    excerpt: str
+
+
+Item = Row | Fault
+
+
+def seconds_of(moment: datetime) -> int:
+    """A clock's reading, without its zone, as seconds since that of 1970-01-01 00:00:00."""
+    return int((moment.replace(tzinfo=UTC) - _EPOCH).total_seconds())
+
+
+def moment_of(seconds: int) -> datetime:
+    """The clock's reading again."""
+    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TOKEN = re.compile(r"YYYY|YY|MM|DD|hh|mm|ss")
+_SPLIT = re.compile(f"({_TOKEN.pattern})")
+
+
+class Clock:
+    """A date's or a time's format. Raises ValueError if it is none."""
+
+    def __init__(self, text: str) -> None:
+        parts = _SPLIT.split(text)
+        tokens = parts[1::2]
+        literals = "".join(parts[::2])
+        is_odd = text != text.strip() or re.search(r"[YMDhms\d\n\r]", literals)
+        if is_odd or len(set(tokens)) < len(tokens):
+            raise ValueError(f"{text!r} is no format such as DD.MM.YYYY hh:mm:ss")
+        names = {token[:2] if token == "YYYY" else token for token in tokens}
+        self.has_day = {"YY", "MM", "DD"} <= names
+        self.has_time = "hh" in names
+        if (
+            not (self.has_day or self.has_time)
+            or (not self.has_day and names & {"YY", "MM", "DD"})
+            or ("mm" in names and not self.has_time)
+            or ("ss" in names and "mm" not in names)
+            or {"YYYY", "YY"} <= set(tokens)
+        ):
+            raise ValueError(f"{text!r} is no format such as DD.MM.YYYY hh:mm:ss")
+        groups = "".join(
+            f"(?P<{part}>[0-9]{{{len(part)}}})" if place % 2 else re.escape(part)
+            for place, part in enumerate(parts)
+        )
+        self._match = re.compile(groups).fullmatch
+        self._written = "".join(
+            _DIRECTIVES[part] if place % 2 else part.replace("%", "%%")
+            for place, part in enumerate(parts)
+        )
+
+    def read(self, text: str) -> int | None:
+        """The moment (`seconds_of`; of a time alone, since midnight), or None if it is none."""
+        found = self._match(text)
+        if found is None:
+            return None
+        part = {name: int(digits) for name, digits in found.groupdict().items()}
+        year = part["YYYY"] if "YYYY" in part else part.get("YY", -30) + 2000
+        try:
+            moment = datetime(
+                year,
+                part.get("MM", 1),
+                part.get("DD", 1),
+                part.get("hh", 0),
+                part.get("mm", 0),
+                part.get("ss", 0),
+                tzinfo=UTC,
+            )
+        except ValueError:
+            return None
+        return seconds_of(moment) if not self.has_day or year in YEARS else None
+
+    def write(self, seconds: int) -> str:
+        """The same moment as text, as far as the format tells it."""
+        return moment_of(seconds).strftime(self._written)
+
+
+_DIRECTIVES = {
+    "YYYY": "%Y", "YY": "%y", "MM": "%m", "DD": "%d", "hh": "%H", "mm": "%M", "ss": "%S",
+}  # fmt: skip
+
+
+class _Known(dict[str, int | None]):
+    """What was read before: a file has few different sums and moments."""
+
+    def __init__(self, read: Callable[[str], int | None]) -> None:
+        self._read = read
+
+    def __missing__(self, text: str) -> int | None:
+        if len(self) >= _CACHE_MAX:
+            self.clear()
+        value = self[text] = self._read(text)
+        return value
+
+
+def _reader_of_sums(layout: Layout) -> Callable[[str], int | None]:
+    if layout.sum_unit is SumUnit.KOPECKS:
+        match = re.compile(rf"0*([0-9]{{1,{KOPECK_DIGITS_MAX}}})").fullmatch
+        return lambda text: int(found[1]) if (found := match(text)) else None
+    mark = re.escape(layout.decimal_mark)
+    pattern = rf"0*([0-9]{{1,{RUBLE_DIGITS_MAX}}})(?:{mark}([0-9]{{1,2}}))?"
+    match = re.compile(pattern).fullmatch
+
+    def read(text: str) -> int | None:
+        found = match(text)
+        return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0")) if found else None
+
+    return read
+
+
+class Reader:
+    """Reads a file that comes in pieces: `feed` each of them, then `end`."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.rows = 0
+        """Payments that were read."""
+        self.sum_minor = 0
+        self._rest = b""
+        self._is_too_long = False
+        self._line = 0
+        self._held: tuple[int, str] | None = None
+        self._places = {column: place for place, column in enumerate(layout.columns)}
+        self._sums = _Known(_reader_of_sums(layout))
+        self._dates = _Known(Clock(layout.date_format).read if layout.has_dates else len)
+        has_clock = Column.TIME in layout.columns
+        self._times = _Known(Clock(layout.time_format).read if has_clock else len)
+
+    def feed(self, data: bytes) -> list[Item]:
+        """What the next piece of the file ends; a line that is not whole yet waits."""
+        whole, end, rest = data.rpartition(b"\n")
+        if not end:
+            self._keep(rest)
+            return []
+        lines = (self._rest + whole).split(b"\n")
+        self._rest = b""
+        found: list[Item] = []
+        if self._is_too_long:  # the line that began in a former piece ends here
+            self._is_too_long = False
+            found.append(self._too_long(b""))
+            lines = lines[1:]
+        found += self._read_all(lines)
+        self._keep(rest)
+        return found
+
+    def end(self) -> list[Item]:
+        """What the file ends with: a last line without its end, and the total."""
+        found: list[Item] = []
+        if self._is_too_long:
+            found.append(self._too_long(b""))
+        elif self._rest:
+            found += self._read_all([self._rest])
+        self._rest, self._is_too_long = b"", False
+        if self.layout.total_columns:
+            found += self._check_total()
+        return found
+
+    def _keep(self, rest: bytes) -> None:
+        if self._is_too_long:
+            return
+        self._rest += rest
+        if len(self._rest) > LINE_BYTES_MAX:
+            self._rest, self._is_too_long = b"", True
+
+    def _too_long(self, data: bytes) -> Fault:
+        self._line += 1
+        return Fault(self._line, FaultKind.TOO_LONG, _excerpt(data.decode("ascii", "replace")))
+
+    def _read_all(self, lines: list[bytes]) -> list[Item]:
+        """Whole lines, without their ends."""
+        found: list[Item] = []
+        encoding, separator = self.layout.encoding.value, self.layout.separator
+        holds_last = bool(self.layout.total_columns)
+        for data in lines:
+            if len(data) > LINE_BYTES_MAX:
+                found.append(self._too_long(b""))
+                continue
+            self._line += 1
+            line = self._line
+            if line == 1 and encoding == "utf-8":
+                data = data.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901  # the mark is no text
+            if line <= self.layout.header_lines:
+                continue
+            try:
+                text = data.decode(encoding)
+            except UnicodeDecodeError:
+                excerpt = _excerpt(data.decode(encoding, "replace"))
+                found.append(Fault(line, FaultKind.ENCODING, excerpt))
+                continue
+            if not text.strip(" \t\r\v\f" + separator):
+                continue
+            if holds_last:
+                held, self._held = self._held, (line, text)
+                if held is None:
+                    continue
+                line, text = held
+            found.append(self._read(line, text))
+        return found
+
+    def _read(self, line: int, text: str) -> Item:
+        """A line that is a payment, or should be one."""
+        cells = self._cells(text)
+        if isinstance(cells, FaultKind):
+            return Fault(line, cells, _excerpt(text))
+        columns, places = self.layout.columns, self._places
+        if len(cells) != len(columns) and (
+            len(cells) < len(columns) or any(cells[len(columns) :])
+        ):
+            return Fault(line, FaultKind.COLUMNS, _excerpt(text))
+        reference = cells[places[Column.REFERENCE]]
+        if not 0 < len(reference) <= REFERENCE_MAX or not reference.isprintable():
+            return Fault(line, FaultKind.REFERENCE, _excerpt(text))
+        at = number = None
+        if Column.DATE in places:
+            at = self._moment(cells)
+            if at is None:
+                return Fault(line, FaultKind.DATE, _excerpt(text))
+        if Column.NUMBER in places:
+            number = _number(cells[places[Column.NUMBER]])
+            if number is None:
+                return Fault(line, FaultKind.NUMBER, _excerpt(text))
+        amount = self._sums[cells[places[Column.SUM]]]
+        if not amount:  # nor is nothing a payment
+            return Fault(line, FaultKind.SUM, _excerpt(text))
+        self.rows += 1
+        self.sum_minor += amount
+        receipt = cells[places[Column.RECEIPT]] if Column.RECEIPT in places else ""
+        return Row(line, reference, amount, number, at, receipt)
+
+    def _cells(self, text: str) -> list[str] | FaultKind:
+        if '"' not in text:
+            return [cell.strip() for cell in text.split(self.layout.separator)]
+        reader = csv.reader([text.rstrip("\r")], delimiter=self.layout.separator, strict=True)
+        try:
+            (cells,) = reader
+        except (csv.Error, ValueError):
+            return FaultKind.QUOTES
+        return [cell.strip() for cell in cells]
+
+    def _moment(self, cells: list[str]) -> int | None:
+        day = self._dates[cells[self._places[Column.DATE]]]
+        if day is None or Column.TIME not in self._places:
+            return day
+        time = self._times[cells[self._places[Column.TIME]]]
+        return None if time is None else day + time
+
+    def _check_total(self) -> list[Item]:
+        """The last line, which says how many payments there are, or what they come to, or both."""
+        if self._held is None:
+            return [Fault(self._line, FaultKind.TOTAL, "")]
+        line, text = self._held
+        cells = self._cells(text)
+        columns = self.layout.total_columns
+        if isinstance(cells, FaultKind) or len(cells) < len(columns) or any(cells[len(columns) :]):
+            return [Fault(line, FaultKind.TOTAL, _excerpt(text))]
+        for column, cell in zip(columns, cells, strict=False):
+            kind = self._fault_of_total(column, cell)
+            if kind is not None:
+                return [Fault(line, kind, _excerpt(text))]
+        return []
+
+    def _fault_of_total(self, column: TotalColumn, cell: str) -> FaultKind | None:
+        if column is TotalColumn.MARK:
+            mark = self.layout.total_mark.strip()
+            return FaultKind.TOTAL if mark and cell != mark else None
+        if column is TotalColumn.COUNT:
+            if not re.fullmatch(r"[0-9]{1,12}", cell):
+                return FaultKind.TOTAL
+            return None if int(cell) == self.rows else FaultKind.TOTAL_COUNT
+        if column is TotalColumn.SUM:
+            amount = self._sums[cell]
+            if amount is None:
+                return FaultKind.TOTAL
+            return None if amount == self.sum_minor else FaultKind.TOTAL_SUM
+        return None
+
+
+def _number(text: str) -> int | None:
+    if len(text) == 11 and text[0] == "7" and text.isascii() and text.isdigit():
+        return int(text)  # as nearly all are written
+    return read_number(text)
+
+
+def _excerpt(text: str) -> str:
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[:EXCERPT_MAX])
+    return shown.strip()
+
+
+class Writer:
+    """Writes a file: `begin`, `write` as often as there are rows, `end`.
+
+    A letter that the encoding has not is written as a question mark.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.rows = 0
+        self.sum_minor = 0
+        self._date = Clock(layout.date_format) if layout.has_dates else None
+        self._time = Clock(layout.time_format) if Column.TIME in layout.columns else None
+
+    def begin(self, title: str = "") -> bytes:
+        """The header: the title, if there is room, and at last what the columns are."""
+        lines = [self._line([])] * self.layout.header_lines
+        if lines:
+            lines[0] = self._line([title])
+            lines[-1] = self._line([column.value for column in self.layout.columns])
+        return b"".join(lines)
+
+    def write(self, rows: Iterable[Row]) -> bytes:
+        """Lines of payments; `line` of each is not looked at."""
+        return b"".join([self._line(self._cells(row)) for row in rows])
+
+    def end(self) -> bytes:
+        """The total, where the layout has one."""
+        if not self.layout.total_columns:
+            return b""
+        cells = {
+            TotalColumn.MARK: self.layout.total_mark,
+            TotalColumn.COUNT: str(self.rows),
+            TotalColumn.SUM: self._sum(self.sum_minor),
+            TotalColumn.OTHER: "",
+        }
+        return self._line([cells[column] for column in self.layout.total_columns])
+
+    def _cells(self, row: Row) -> list[str]:
+        self.rows += 1
+        self.sum_minor += row.amount_minor
+        at = row.at or 0
+        cells = {
+            Column.REFERENCE: row.reference,
+            Column.NUMBER: "" if row.number is None else str(row.number),
+            Column.SUM: self._sum(row.amount_minor),
+            Column.RECEIPT: row.receipt,
+            Column.OTHER: "",
+        }
+        if self._date:
+            cells[Column.DATE] = self._date.write(at)
+        if self._time:
+            cells[Column.TIME] = self._time.write(at)
+        return [cells[column] for column in self.layout.columns]
+
+    def _sum(self, amount_minor: int) -> str:
+        if self.layout.sum_unit is SumUnit.KOPECKS:
+            return str(amount_minor)
+        units, rest = divmod(amount_minor, 100)
+        return f"{units}{self.layout.decimal_mark}{rest:02}"
+
+    def _line(self, cells: list[str]) -> bytes:
+        text = self.layout.separator.join(map(self._cell, cells))
+        return f"{text}\r\n".encode(self.layout.encoding.value, "replace")
+
+    def _cell(self, text: str) -> str:
+        if not text.isprintable():
+            text = "".join(letter if letter.isprintable() else " " for letter in text)
+        if self.layout.separator in text or '"' in text:
+            return '"' + text.replace('"', '""') + '"'
+        return text

@@ -1,0 +1,1 @@
+"""Registries, matching, differences; commission paid to floats."""
