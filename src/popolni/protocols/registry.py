@@ -378,9 +378,7 @@ class Reader:
         if isinstance(cells, FaultKind):
             return Fault(line, cells, _excerpt(text))
         columns, places = self.layout.columns, self._places
-        if len(cells) != len(columns) and (
-            len(cells) < len(columns) or any(cells[len(columns) :])
-        ):
+        if len(cells) != len(columns) and (len(cells) < len(columns) or any(cells[len(columns) :])):
             return Fault(line, FaultKind.COLUMNS, _excerpt(text))
         reference = cells[places[Column.REFERENCE]]
         if not 0 < len(reference) <= REFERENCE_MAX or not reference.isprintable():

@@ -320,9 +320,7 @@ class Difference(models.Model):
         default_permissions = ()
         indexes = [
             models.Index("run", "kind", "id", name="difference_of_run"),
-            models.Index(
-                "book", "seq", name="difference_only_ours", condition=Q(kind="only_ours")
-            ),
+            models.Index("book", "seq", name="difference_only_ours", condition=Q(kind="only_ours")),
         ]
 
     def __str__(self) -> str:
@@ -429,5 +427,3 @@ class Settlement(models.Model):
         """What the next day carries."""
         total: int = self.earned_minor - self.taken_back_minor + self.carried_minor
         return min(0, total)
-
-

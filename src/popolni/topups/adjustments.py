@@ -20,8 +20,10 @@ And a second person is one whose keys did not lately go through the asker's hand
 through theirs, nor both through a third one's: or one person would be two.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 import django.db
@@ -32,11 +34,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from popolni.agents.keys import hands
-from popolni.agents.models import Contract
+from popolni.agents.models import Agent, Contract
 from popolni.agents.service import float_account
 from popolni.agents.staff import User
 from popolni.catalog.promotions.models import PromotionBudget
 from popolni.catalog.promotions.service import budget_account, budget_kind
+from popolni.core.channel import Channel
 from popolni.core.errors import UserError
 from popolni.core.identifiers import transfer_id
 from popolni.core.outcome import Outcome
@@ -44,12 +47,17 @@ from popolni.ledger.chart import TOP_UPS, Code
 from popolni.ledger.chart import Kind as AccountKind
 from popolni.ledger.client import atomic, run, run_steps
 from popolni.ledger.errors import LedgerUnavailable
-from popolni.ledger.model import AMOUNT_MAX, LogEntry, Transfer, Unit
+from popolni.ledger.model import AMOUNT_MAX, LogEntry, Posted, Transfer, TransferFlags, Unit
 from popolni.ledger.statements import post, read_log, read_transfers
 from popolni.subscribers.models import Number
 from popolni.topups.models import Adjustment, SentForm
 from popolni.topups.reversals import read_reversed
-from popolni.topups.rules import EXISTS_AS_ANOTHER, reversal_by_staff, reversal_of
+from popolni.topups.rules import (
+    EXISTS_AS_ANOTHER,
+    correction_id,
+    reversal_by_staff,
+    reversal_of,
+)
 
 REASON_MIN, REASON_MAX = 5, 300
 """Characters of a reason."""
@@ -87,6 +95,7 @@ _WAYS = {
 }
 # fmt: on
 _REVERSAL = _Way("ask_balance", Number, Code.TOP_UP_REVERSAL, "target")
+_ALWAYS_APPROVED = (Kind.TOP_UP_REVERSAL, Kind.TOP_UP, Kind.TOP_UP_CORRECTION)
 _TOP_UPS = frozenset(TOP_UPS.values())
 
 
@@ -143,6 +152,63 @@ def ask_reversal(
         number=number,
         book=number.branch.book,
         amount=top_up.amount,
+        reverses_seq=top_up.seq,
+        reason=_clean_reason(reason),
+        asked_by=by,
+    )
+    return _ask(wanted, _REVERSAL.permission, form)
+
+
+@dataclass(frozen=True, slots=True)
+class MissingTopUp:
+    """A top-up that an agent has and we have not: whose it is, by its own identifier and date."""
+
+    agent: Agent
+    channel: Channel
+    reference: str
+    number: Number
+    amount_minor: int
+    reference_at: datetime | None
+
+
+def ask_top_up(missing: MissingTopUp, reason: str, *, by: User, form: str = "") -> Adjustment:
+    """Asks for a top-up that an agent's machine never got through; a second person approves.
+
+    It gets the identifier that it would have had: a late retry of the machine is answered that
+    it exists, and if we refused it once, the ledger refuses it for good. Raises as `ask` does.
+    """
+    _check_amount(missing.amount_minor)
+    wanted = Adjustment(
+        kind=Kind.TOP_UP,
+        number=missing.number,
+        book=missing.number.branch.book,
+        amount=missing.amount_minor,
+        agent=missing.agent,
+        channel=missing.channel.value,
+        reference=missing.reference,
+        reference_at=missing.reference_at,
+        reason=_clean_reason(reason),
+        asked_by=by,
+    )
+    return _ask(wanted, _REVERSAL.permission, form)
+
+
+def ask_correction(  # noqa: PLR0913  # what, of whom, how much, who, and which sending of it
+    number: Number, top_up: LogEntry, amount: int, reason: str, *, by: User, form: str = ""
+) -> Adjustment:
+    """Asks that a top-up of the number's book is reversed, and one with the right sum is posted.
+
+    `number` is the one that gets it, which may be another one than got it first. Both are posted
+    or neither; a second person approves. Raises as `ask` does.
+    """
+    _check_amount(amount)
+    if top_up.code not in _TOP_UPS or top_up.flags & TransferFlags.PENDING:
+        raise UserError(_("this is no top-up of %(number)s") % {"number": number})
+    wanted = Adjustment(
+        kind=Kind.TOP_UP_CORRECTION,
+        number=number,
+        book=number.branch.book,
+        amount=amount,
         reverses_seq=top_up.seq,
         reason=_clean_reason(reason),
         asked_by=by,
@@ -230,13 +296,20 @@ def _post(pk: int, approver: User | None) -> Adjustment:
 def _post_last(row: Adjustment) -> int:
     """Its place in the log. Nothing may follow it in the transaction."""
     first, *others = _transfers(row)
-    (answer,) = run(post(row.book, [first]))
+    answer = _post_chain(row.book, first)
     for other in others:
         if answer.outcome in EXISTS_AS_ANOTHER:
-            (answer,) = run(post(row.book, [other]))
+            answer = _post_chain(row.book, other)
     if not answer.outcome.done:
         raise _RefusedByLedger(answer.outcome)
     return answer.seq
+
+
+def _post_chain(book: int, chain: Sequence[Transfer]) -> Posted:
+    """The answer to its first transfer, or why the chain failed."""
+    answers = run(post(book, chain))
+    failed = (one for one in answers if one.outcome is not Outcome.LINKED_EVENT_FAILED)
+    return answers[0] if answers[0].outcome.done else next(failed, answers[0])
 
 
 def _note_refusal(pk: int, approver: User | None, outcome: Outcome) -> Adjustment:
@@ -279,7 +352,7 @@ def _is_for_one(row: Adjustment) -> bool:
 
     They are locked after the row, as each has rows of their own only.
     """
-    if row.reverses_seq is not None:
+    if row.kind in _ALWAYS_APPROVED:
         return False
     if row.budget is not None and budget_kind(row.budget.promotion).value.unit != Unit.MONEY:
         return False
@@ -311,6 +384,7 @@ def _check_content(wanted: Adjustment, sent: Adjustment) -> None:
     """A token is of one content, as an identifier is in the ledger."""
     names = (
         "kind", "contract_id", "number_id", "budget_id", "amount", "reason", "reverses_seq",
+        "agent_id", "channel", "reference", "reference_at",
     )  # fmt: skip
     if any(getattr(wanted, name) != getattr(sent, name) for name in names):
         raise UserError(
@@ -331,6 +405,9 @@ def _same_ask(row: Adjustment) -> Adjustment | None:
             amount=row.amount,
             reason=row.reason,
             reverses_seq=row.reverses_seq,
+            agent=row.agent_id,
+            channel=row.channel,
+            reference=row.reference,
             status__in=(Status.WAITING, Status.POSTED),
             asked_at__gt=timezone.now() - REPEAT,
         )
@@ -347,26 +424,65 @@ def _target(row: Adjustment) -> Target:
 
 
 def _id(row: Adjustment) -> bytes:
+    if row.kind == Kind.TOP_UP:
+        return transfer_id(row.channel, row.agent_id or 0, row.reference)
+    if row.kind == Kind.TOP_UP_CORRECTION:
+        return correction_id(row.book, row.reverses_seq or 0)
     return transfer_id("adjustment", row.pk)
 
 
 def _read_place(row: Adjustment) -> int:
     """Where in the log a posted one is."""
-    if row.reverses_seq is not None:
+    if row.kind == Kind.TOP_UP_REVERSAL and row.reverses_seq is not None:
         return run_steps(read_reversed(row.book, [row.reverses_seq]))[row.reverses_seq].seq
     ((_book, entry),) = run(read_transfers([_id(row)])).values()
     return entry.seq
 
 
-def _transfers(row: Adjustment) -> list[Transfer]:
-    """What is to be posted: the first of these whose identifier nothing else has."""
+def _transfers(row: Adjustment) -> list[list[Transfer]]:
+    """What is to be posted: the first of these chains whose identifiers nothing else has."""
     if row.reverses_seq is not None:
         (top_up,) = run(read_log(row.book, row.reverses_seq - 1, 1))
-        return [reversal_of(row.book, top_up), reversal_by_staff(row.book, top_up)]
+        back = [reversal_of(row.book, top_up), reversal_by_staff(row.book, top_up)]
+        if row.kind == Kind.TOP_UP_REVERSAL:
+            return [[one] for one in back]
+        # The right one first: who spent some of the wrong sum may have no more than is left then.
+        right = _corrected(row, top_up)
+        return [[right, one] for one in back]
+    if row.kind == Kind.TOP_UP:
+        return [[_missing(row)]]
     way = _WAYS[Kind(row.kind)]
     own, outside = _accounts(_target(row))
     debit, credit = (own, outside) if way.source == "target" else (outside, own)
-    return [Transfer(_id(row), debit, credit, row.amount, way.code, reference_id=row.pk)]
+    return [[Transfer(_id(row), debit, credit, row.amount, way.code, reference_id=row.pk)]]
+
+
+def _missing(row: Adjustment) -> Transfer:
+    """The top-up that the agent's machine would have made."""
+    return Transfer(
+        _id(row),
+        AccountKind.AGENT_FLOAT.account_id(row.agent_id or 0),
+        _accounts(_target(row))[0],
+        row.amount,
+        TOP_UPS[Channel(row.channel)],
+        reference=row.reference,
+        reference_at=row.reference_at,
+    )
+
+
+def _corrected(row: Adjustment, top_up: LogEntry) -> Transfer:
+    """The top-up as it should have been, posted together with what follows it."""
+    return Transfer(
+        _id(row),
+        top_up.debit_account,
+        _accounts(_target(row))[0],
+        row.amount,
+        top_up.code,
+        TransferFlags.LINKED,
+        reference=top_up.reference,
+        reference_at=top_up.reference_at or top_up.created_at,
+        reference_id=top_up.reference_id,
+    )
 
 
 def _accounts(target: Target) -> tuple[int, int]:
@@ -419,11 +535,19 @@ def _check_permission(user: User, permission: str) -> None:
 
 
 def _check_decider(adjustment: Adjustment, by: User) -> None:
+    check_second_person(adjustment.asked_by_id, adjustment.asked_at, by)
+
+
+def check_second_person(asked_by_id: int, asked_at: datetime, by: User) -> None:
+    """Whether this is another person than who asked, and one who may decide.
+
+    Raises PermissionDenied, UserError.
+    """
     _check_permission(User.objects.get(pk=by.pk), "decide_adjustment")
-    if adjustment.asked_by_id == by.pk:
+    if asked_by_id == by.pk:
         raise UserError(_("you asked for this yourself: another person decides"))
-    since = adjustment.asked_at - OWN_KEYS_AFTER
-    if hands(by.pk, since) & hands(adjustment.asked_by_id, since):
+    since = asked_at - OWN_KEYS_AFTER
+    if hands(by.pk, since) & hands(asked_by_id, since):
         raise UserError(
             _(
                 "an account, a role, a password or a second factor of yours and of who asked for "

@@ -108,7 +108,9 @@ class Adjustment(models.Model):
             ),
             models.CheckConstraint(
                 name="adjustment_tops_up",
-                condition=(Q(kind="top_up", agent__isnull=False) & ~Q(channel="") & ~Q(reference=""))
+                condition=(
+                    Q(kind="top_up", agent__isnull=False) & ~Q(channel="") & ~Q(reference="")
+                )
                 | (~Q(kind="top_up") & Q(agent=None, channel="", reference="", reference_at=None)),
             ),
         ]

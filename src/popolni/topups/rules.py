@@ -286,6 +286,11 @@ def reversal_ids(book: int, seq: int) -> tuple[bytes, bytes]:
     return transfer_id("reversal", book, seq), transfer_id("reversal", book, seq, "by staff")
 
 
+def correction_id(book: int, seq: int) -> bytes:
+    """The identifier of what takes the place of a top-up with a wrong sum or number."""
+    return transfer_id("correction", book, seq)
+
+
 def reversal_of(book: int, entry: LogEntry) -> Transfer:
     """The transfer that reverses a top-up: the same sum, back to where it came from."""
     return Transfer(
