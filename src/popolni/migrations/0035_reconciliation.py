@@ -11,299 +11,789 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('popolni', '0020_webhooks'),
+        ("popolni", "0020_webhooks"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Difference',
+            name="Difference",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('only_ours', 'only ours'), ('only_theirs', 'only theirs'), ('number_differs', 'number differs'), ('sum_differs', 'sum differs'), ('date_differs', 'date differs')], max_length=15, verbose_name='kind')),
-                ('why', models.CharField(blank=True, choices=[('', '–'), ('reversed', 'it was reversed'), ('refused', 'we refused it'), ('pending', 'it is still pending'), ('twice', 'the file has it twice')], max_length=10, verbose_name='what we know')),
-                ('state', models.CharField(choices=[('edge', "may be in the next day's file"), ('open', 'open'), ('found', 'found in another file'), ('asked', 'waiting for approval'), ('accepted', 'accepted')], default='open', max_length=10, verbose_name='state')),
-                ('reference', models.CharField(max_length=200, verbose_name='their identifier')),
-                ('line', models.PositiveIntegerField(blank=True, null=True, verbose_name='line of the file')),
-                ('their_number', models.BigIntegerField(blank=True, null=True, verbose_name='their number')),
-                ('their_minor', models.BigIntegerField(blank=True, null=True, verbose_name='their sum')),
-                ('their_at', models.CharField(blank=True, max_length=19, verbose_name='their date')),
-                ('book', models.PositiveIntegerField(blank=True, null=True, verbose_name='book')),
-                ('seq', models.BigIntegerField(blank=True, null=True, verbose_name='place in the log')),
-                ('our_number', models.BigIntegerField(blank=True, null=True, verbose_name='our number')),
-                ('our_minor', models.BigIntegerField(blank=True, null=True, verbose_name='our sum')),
-                ('our_at', models.CharField(blank=True, max_length=19, verbose_name='our date')),
-                ('edge_day', models.DateField(blank=True, null=True, verbose_name='the other day')),
-                ('note', models.CharField(blank=True, max_length=300, verbose_name='note')),
-                ('asked_at', models.DateTimeField(blank=True, null=True, verbose_name='asked at')),
-                ('decided_at', models.DateTimeField(blank=True, null=True, verbose_name='decided at')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("only_ours", "only ours"),
+                            ("only_theirs", "only theirs"),
+                            ("number_differs", "number differs"),
+                            ("sum_differs", "sum differs"),
+                            ("date_differs", "date differs"),
+                        ],
+                        max_length=15,
+                        verbose_name="kind",
+                    ),
+                ),
+                (
+                    "why",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "–"),
+                            ("reversed", "it was reversed"),
+                            ("refused", "we refused it"),
+                            ("pending", "it is still pending"),
+                            ("twice", "the file has it twice"),
+                        ],
+                        max_length=10,
+                        verbose_name="what we know",
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("edge", "may be in the next day's file"),
+                            ("open", "open"),
+                            ("found", "found in another file"),
+                            ("asked", "waiting for approval"),
+                            ("accepted", "accepted"),
+                        ],
+                        default="open",
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                ("reference", models.CharField(max_length=200, verbose_name="their identifier")),
+                (
+                    "line",
+                    models.PositiveIntegerField(
+                        blank=True, null=True, verbose_name="line of the file"
+                    ),
+                ),
+                (
+                    "their_number",
+                    models.BigIntegerField(blank=True, null=True, verbose_name="their number"),
+                ),
+                (
+                    "their_minor",
+                    models.BigIntegerField(blank=True, null=True, verbose_name="their sum"),
+                ),
+                (
+                    "their_at",
+                    models.CharField(blank=True, max_length=19, verbose_name="their date"),
+                ),
+                ("book", models.PositiveIntegerField(blank=True, null=True, verbose_name="book")),
+                (
+                    "seq",
+                    models.BigIntegerField(blank=True, null=True, verbose_name="place in the log"),
+                ),
+                (
+                    "our_number",
+                    models.BigIntegerField(blank=True, null=True, verbose_name="our number"),
+                ),
+                (
+                    "our_minor",
+                    models.BigIntegerField(blank=True, null=True, verbose_name="our sum"),
+                ),
+                ("our_at", models.CharField(blank=True, max_length=19, verbose_name="our date")),
+                ("edge_day", models.DateField(blank=True, null=True, verbose_name="the other day")),
+                ("note", models.CharField(blank=True, max_length=300, verbose_name="note")),
+                ("asked_at", models.DateTimeField(blank=True, null=True, verbose_name="asked at")),
+                (
+                    "decided_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="decided at"),
+                ),
             ],
             options={
-                'verbose_name': 'difference',
-                'verbose_name_plural': 'differences',
-                'default_permissions': (),
+                "verbose_name": "difference",
+                "verbose_name_plural": "differences",
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
-            name='Elsewhere',
+            name="Elsewhere",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('book', models.PositiveIntegerField()),
-                ('seq', models.BigIntegerField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("book", models.PositiveIntegerField()),
+                ("seq", models.BigIntegerField()),
             ],
             options={
-                'default_permissions': (),
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
-            name='Reconciliation',
+            name="Reconciliation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel', models.CharField(choices=[('counter', 'counter'), ('web', 'web'), ('till', 'till'), ('kiosk', 'kiosk'), ('osmp', 'terminals (OSMP)'), ('api', 'API')], max_length=10, verbose_name='channel')),
-                ('sha256', models.CharField(max_length=64, verbose_name='SHA-256')),
-                ('first_day', models.DateField(verbose_name='first day')),
-                ('last_day', models.DateField(verbose_name='last day')),
-                ('file_name', models.CharField(max_length=300, verbose_name='file')),
-                ('bytes', models.BigIntegerField(verbose_name='bytes')),
-                ('state', models.CharField(choices=[('waiting', 'waiting'), ('running', 'being compared'), ('done', 'compared'), ('unreadable', "can't be read")], default='waiting', max_length=10, verbose_name='state')),
-                ('faults', models.JSONField(default=list, verbose_name='faults')),
-                ('faults_count', models.PositiveIntegerField(default=0, verbose_name="lines that can't be read")),
-                ('progress', models.PositiveSmallIntegerField(default=0, verbose_name='per cent')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='begun')),
-                ('done_at', models.DateTimeField(blank=True, null=True, verbose_name='done')),
-                ('theirs', models.PositiveIntegerField(default=0, verbose_name='their payments')),
-                ('theirs_minor', models.BigIntegerField(default=0, verbose_name='their sum')),
-                ('ours', models.PositiveIntegerField(default=0, verbose_name='our payments')),
-                ('ours_minor', models.BigIntegerField(default=0, verbose_name='our sum')),
-                ('matched', models.PositiveIntegerField(default=0, verbose_name='matched')),
-                ('only_ours', models.PositiveIntegerField(default=0, verbose_name='only ours')),
-                ('only_theirs', models.PositiveIntegerField(default=0, verbose_name='only theirs')),
-                ('sum_differs', models.PositiveIntegerField(default=0, verbose_name='sum differs')),
-                ('number_differs', models.PositiveIntegerField(default=0, verbose_name='number differs')),
-                ('date_differs', models.PositiveIntegerField(default=0, verbose_name='date differs')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[
+                            ("counter", "counter"),
+                            ("web", "web"),
+                            ("till", "till"),
+                            ("kiosk", "kiosk"),
+                            ("osmp", "terminals (OSMP)"),
+                            ("api", "API"),
+                        ],
+                        max_length=10,
+                        verbose_name="channel",
+                    ),
+                ),
+                ("sha256", models.CharField(max_length=64, verbose_name="SHA-256")),
+                ("first_day", models.DateField(verbose_name="first day")),
+                ("last_day", models.DateField(verbose_name="last day")),
+                ("file_name", models.CharField(max_length=300, verbose_name="file")),
+                ("bytes", models.BigIntegerField(verbose_name="bytes")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "waiting"),
+                            ("running", "being compared"),
+                            ("done", "compared"),
+                            ("unreadable", "can't be read"),
+                        ],
+                        default="waiting",
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                ("faults", models.JSONField(default=list, verbose_name="faults")),
+                (
+                    "faults_count",
+                    models.PositiveIntegerField(default=0, verbose_name="lines that can't be read"),
+                ),
+                ("progress", models.PositiveSmallIntegerField(default=0, verbose_name="per cent")),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="begun"),
+                ),
+                ("done_at", models.DateTimeField(blank=True, null=True, verbose_name="done")),
+                ("theirs", models.PositiveIntegerField(default=0, verbose_name="their payments")),
+                ("theirs_minor", models.BigIntegerField(default=0, verbose_name="their sum")),
+                ("ours", models.PositiveIntegerField(default=0, verbose_name="our payments")),
+                ("ours_minor", models.BigIntegerField(default=0, verbose_name="our sum")),
+                ("matched", models.PositiveIntegerField(default=0, verbose_name="matched")),
+                ("only_ours", models.PositiveIntegerField(default=0, verbose_name="only ours")),
+                ("only_theirs", models.PositiveIntegerField(default=0, verbose_name="only theirs")),
+                ("sum_differs", models.PositiveIntegerField(default=0, verbose_name="sum differs")),
+                (
+                    "number_differs",
+                    models.PositiveIntegerField(default=0, verbose_name="number differs"),
+                ),
+                (
+                    "date_differs",
+                    models.PositiveIntegerField(default=0, verbose_name="date differs"),
+                ),
             ],
             options={
-                'verbose_name': 'reconciliation',
-                'verbose_name_plural': 'reconciliations',
-                'permissions': [('settle_difference', 'Can ask for a difference to be settled')],
-                'default_permissions': ('add', 'view'),
+                "verbose_name": "reconciliation",
+                "verbose_name_plural": "reconciliations",
+                "permissions": [("settle_difference", "Can ask for a difference to be settled")],
+                "default_permissions": ("add", "view"),
             },
         ),
         migrations.CreateModel(
-            name='RegistryLayout',
+            name="RegistryLayout",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel', models.CharField(choices=[('counter', 'counter'), ('web', 'web'), ('till', 'till'), ('kiosk', 'kiosk'), ('osmp', 'terminals (OSMP)'), ('api', 'API')], max_length=10, verbose_name='channel')),
-                ('columns', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('reference', 'their identifier'), ('date', 'date'), ('time', 'time'), ('number', 'number'), ('sum', 'sum'), ('receipt', 'our receipt'), ('other', 'anything else')], max_length=10), default=popolni.reconciliation.models._columns, size=None, verbose_name='columns, in their order')),
-                ('separator', models.CharField(choices=[(';', ';'), (',', ','), ('\t', 'tabulator'), ('|', '|')], default=';', max_length=1, verbose_name='separator')),
-                ('encoding', models.CharField(choices=[('utf-8', 'UTF-8'), ('cp1251', 'Windows-1251'), ('cp866', 'CP866'), ('koi8-r', 'KOI8-R')], default='utf-8', max_length=10, verbose_name='encoding')),
-                ('date_format', models.CharField(default='YYYYMMDDhhmmss', help_text='of YYYY or YY, MM, DD, hh, mm, ss: such as DD.MM.YYYY hh:mm:ss', max_length=40, verbose_name='format of dates')),
-                ('time_format', models.CharField(default='hh:mm:ss', help_text='where they stand in a column of their own', max_length=20, verbose_name='format of times')),
-                ('sum_unit', models.CharField(choices=[('rubles', 'roubles'), ('kopecks', 'kopecks')], default='rubles', max_length=10, verbose_name='sums in')),
-                ('decimal_mark', models.CharField(choices=[('.', '.'), (',', ',')], default='.', max_length=1, verbose_name='decimal mark')),
-                ('header_lines', models.PositiveSmallIntegerField(default=0, validators=[django.core.validators.MaxValueValidator(100)], verbose_name='lines before the first payment')),
-                ('total_columns', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('mark', 'the word'), ('count', 'how many payments'), ('sum', 'their sum'), ('other', 'anything else')], max_length=10), blank=True, default=list, help_text='where it sums up the others; empty: it is a payment like them', size=None, verbose_name='columns of the last line')),
-                ('total_mark', models.CharField(blank=True, max_length=40, verbose_name='its word')),
-                ('time_zone', models.CharField(blank=True, help_text="empty: that of each payment's branch; terminals (OSMP) say Moscow's", max_length=50, verbose_name='time zone of the dates')),
-                ('midnight_minutes', models.PositiveSmallIntegerField(default=30, help_text='a payment so near to midnight may be in the registry of either day', validators=[django.core.validators.MaxValueValidator(360)], verbose_name="either day's, minutes around midnight")),
-                ('expects_from', models.DateField(blank=True, help_text='empty: it need not', null=True, verbose_name='sends one for each day from')),
-                ('expected_by', models.TimeField(default=datetime.time(12, 0), help_text='after that a missing one is shown on the dashboard', verbose_name='until, on the next day')),
-                ('writes_from', models.DateField(blank=True, help_text='empty: none', null=True, verbose_name='gets ours for each day from')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[
+                            ("counter", "counter"),
+                            ("web", "web"),
+                            ("till", "till"),
+                            ("kiosk", "kiosk"),
+                            ("osmp", "terminals (OSMP)"),
+                            ("api", "API"),
+                        ],
+                        max_length=10,
+                        verbose_name="channel",
+                    ),
+                ),
+                (
+                    "columns",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(
+                            choices=[
+                                ("reference", "their identifier"),
+                                ("date", "date"),
+                                ("time", "time"),
+                                ("number", "number"),
+                                ("sum", "sum"),
+                                ("receipt", "our receipt"),
+                                ("other", "anything else"),
+                            ],
+                            max_length=10,
+                        ),
+                        default=popolni.reconciliation.models._columns,
+                        size=None,
+                        verbose_name="columns, in their order",
+                    ),
+                ),
+                (
+                    "separator",
+                    models.CharField(
+                        choices=[(";", ";"), (",", ","), ("\t", "tabulator"), ("|", "|")],
+                        default=";",
+                        max_length=1,
+                        verbose_name="separator",
+                    ),
+                ),
+                (
+                    "encoding",
+                    models.CharField(
+                        choices=[
+                            ("utf-8", "UTF-8"),
+                            ("cp1251", "Windows-1251"),
+                            ("cp866", "CP866"),
+                            ("koi8-r", "KOI8-R"),
+                        ],
+                        default="utf-8",
+                        max_length=10,
+                        verbose_name="encoding",
+                    ),
+                ),
+                (
+                    "date_format",
+                    models.CharField(
+                        default="YYYYMMDDhhmmss",
+                        help_text="of YYYY or YY, MM, DD, hh, mm, ss: such as DD.MM.YYYY hh:mm:ss",
+                        max_length=40,
+                        verbose_name="format of dates",
+                    ),
+                ),
+                (
+                    "time_format",
+                    models.CharField(
+                        default="hh:mm:ss",
+                        help_text="where they stand in a column of their own",
+                        max_length=20,
+                        verbose_name="format of times",
+                    ),
+                ),
+                (
+                    "sum_unit",
+                    models.CharField(
+                        choices=[("rubles", "roubles"), ("kopecks", "kopecks")],
+                        default="rubles",
+                        max_length=10,
+                        verbose_name="sums in",
+                    ),
+                ),
+                (
+                    "decimal_mark",
+                    models.CharField(
+                        choices=[(".", "."), (",", ",")],
+                        default=".",
+                        max_length=1,
+                        verbose_name="decimal mark",
+                    ),
+                ),
+                (
+                    "header_lines",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        validators=[django.core.validators.MaxValueValidator(100)],
+                        verbose_name="lines before the first payment",
+                    ),
+                ),
+                (
+                    "total_columns",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(
+                            choices=[
+                                ("mark", "the word"),
+                                ("count", "how many payments"),
+                                ("sum", "their sum"),
+                                ("other", "anything else"),
+                            ],
+                            max_length=10,
+                        ),
+                        blank=True,
+                        default=list,
+                        help_text="where it sums up the others; empty: it is a payment like them",
+                        size=None,
+                        verbose_name="columns of the last line",
+                    ),
+                ),
+                (
+                    "total_mark",
+                    models.CharField(blank=True, max_length=40, verbose_name="its word"),
+                ),
+                (
+                    "time_zone",
+                    models.CharField(
+                        blank=True,
+                        help_text="empty: that of each payment's branch; terminals (OSMP) say Moscow's",
+                        max_length=50,
+                        verbose_name="time zone of the dates",
+                    ),
+                ),
+                (
+                    "midnight_minutes",
+                    models.PositiveSmallIntegerField(
+                        default=30,
+                        help_text="a payment so near to midnight may be in the registry of either day",
+                        validators=[django.core.validators.MaxValueValidator(360)],
+                        verbose_name="either day's, minutes around midnight",
+                    ),
+                ),
+                (
+                    "expects_from",
+                    models.DateField(
+                        blank=True,
+                        help_text="empty: it need not",
+                        null=True,
+                        verbose_name="sends one for each day from",
+                    ),
+                ),
+                (
+                    "expected_by",
+                    models.TimeField(
+                        default=datetime.time(12, 0),
+                        help_text="after that a missing one is shown on the dashboard",
+                        verbose_name="until, on the next day",
+                    ),
+                ),
+                (
+                    "writes_from",
+                    models.DateField(
+                        blank=True,
+                        help_text="empty: none",
+                        null=True,
+                        verbose_name="gets ours for each day from",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'registry layout',
-                'verbose_name_plural': 'registry layouts',
-                'default_permissions': ('view', 'change'),
+                "verbose_name": "registry layout",
+                "verbose_name_plural": "registry layouts",
+                "default_permissions": ("view", "change"),
             },
         ),
         migrations.CreateModel(
-            name='Settlement',
+            name="Settlement",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel', models.CharField(choices=[('counter', 'counter'), ('web', 'web'), ('till', 'till'), ('kiosk', 'kiosk'), ('osmp', 'terminals (OSMP)'), ('api', 'API')], max_length=10, verbose_name='channel')),
-                ('day', models.DateField(verbose_name='day')),
-                ('basis_points', models.PositiveSmallIntegerField(verbose_name='commission, hundredths of a per cent')),
-                ('top_ups', models.PositiveIntegerField(verbose_name='top-ups')),
-                ('earned_minor', models.BigIntegerField(verbose_name='earned')),
-                ('taken_back_minor', models.BigIntegerField(verbose_name='taken back')),
-                ('carried_minor', models.BigIntegerField(verbose_name='carried')),
-                ('paid_minor', models.BigIntegerField(verbose_name='paid')),
-                ('settled_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='settled at')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[
+                            ("counter", "counter"),
+                            ("web", "web"),
+                            ("till", "till"),
+                            ("kiosk", "kiosk"),
+                            ("osmp", "terminals (OSMP)"),
+                            ("api", "API"),
+                        ],
+                        max_length=10,
+                        verbose_name="channel",
+                    ),
+                ),
+                ("day", models.DateField(verbose_name="day")),
+                (
+                    "basis_points",
+                    models.PositiveSmallIntegerField(
+                        verbose_name="commission, hundredths of a per cent"
+                    ),
+                ),
+                ("top_ups", models.PositiveIntegerField(verbose_name="top-ups")),
+                ("earned_minor", models.BigIntegerField(verbose_name="earned")),
+                ("taken_back_minor", models.BigIntegerField(verbose_name="taken back")),
+                ("carried_minor", models.BigIntegerField(verbose_name="carried")),
+                ("paid_minor", models.BigIntegerField(verbose_name="paid")),
+                (
+                    "settled_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="settled at"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'commission of a day',
-                'verbose_name_plural': 'commissions of days',
-                'default_permissions': ('view',),
+                "verbose_name": "commission of a day",
+                "verbose_name_plural": "commissions of days",
+                "default_permissions": ("view",),
             },
         ),
         migrations.CreateModel(
-            name='UploadedPart',
+            name="UploadedPart",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('place', models.PositiveIntegerField()),
-                ('data', models.BinaryField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("place", models.PositiveIntegerField()),
+                ("data", models.BinaryField()),
             ],
             options={
-                'default_permissions': (),
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
-            name='WrittenRegistry',
+            name="WrittenRegistry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField(verbose_name='day')),
-                ('lines', models.PositiveIntegerField(verbose_name='payments')),
-                ('sum_minor', models.BigIntegerField(verbose_name='sum')),
-                ('sha256', models.CharField(max_length=64, verbose_name='SHA-256')),
-                ('file_name', models.CharField(blank=True, max_length=300, verbose_name='file')),
-                ('written_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='written at')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField(verbose_name="day")),
+                ("lines", models.PositiveIntegerField(verbose_name="payments")),
+                ("sum_minor", models.BigIntegerField(verbose_name="sum")),
+                ("sha256", models.CharField(max_length=64, verbose_name="SHA-256")),
+                ("file_name", models.CharField(blank=True, max_length=300, verbose_name="file")),
+                (
+                    "written_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="written at"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'registry of ours',
-                'verbose_name_plural': 'registries of ours',
-                'default_permissions': (),
+                "verbose_name": "registry of ours",
+                "verbose_name_plural": "registries of ours",
+                "default_permissions": (),
             },
         ),
         migrations.RemoveConstraint(
-            model_name='adjustment',
-            name='adjustment_reverses',
+            model_name="adjustment",
+            name="adjustment_reverses",
         ),
         migrations.AddField(
-            model_name='adjustment',
-            name='agent',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='popolni.agent', verbose_name='agent'),
+            model_name="adjustment",
+            name="agent",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="popolni.agent",
+                verbose_name="agent",
+            ),
         ),
         migrations.AddField(
-            model_name='adjustment',
-            name='channel',
-            field=models.CharField(blank=True, choices=[('counter', 'counter'), ('web', 'web'), ('till', 'till'), ('kiosk', 'kiosk'), ('osmp', 'terminals (OSMP)'), ('api', 'API')], max_length=10, verbose_name='channel'),
+            model_name="adjustment",
+            name="channel",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("counter", "counter"),
+                    ("web", "web"),
+                    ("till", "till"),
+                    ("kiosk", "kiosk"),
+                    ("osmp", "terminals (OSMP)"),
+                    ("api", "API"),
+                ],
+                max_length=10,
+                verbose_name="channel",
+            ),
         ),
         migrations.AddField(
-            model_name='adjustment',
-            name='reference',
-            field=models.CharField(blank=True, max_length=200, verbose_name='their identifier'),
+            model_name="adjustment",
+            name="reference",
+            field=models.CharField(blank=True, max_length=200, verbose_name="their identifier"),
         ),
         migrations.AddField(
-            model_name='adjustment',
-            name='reference_at',
-            field=models.DateTimeField(blank=True, null=True, verbose_name='their date'),
+            model_name="adjustment",
+            name="reference_at",
+            field=models.DateTimeField(blank=True, null=True, verbose_name="their date"),
         ),
         migrations.AddField(
-            model_name='contract',
-            name='settles_from',
-            field=models.DateField(blank=True, help_text="that day's commission and every later one go to the float; empty: not", null=True, verbose_name='commission is paid daily from'),
+            model_name="contract",
+            name="settles_from",
+            field=models.DateField(
+                blank=True,
+                help_text="that day's commission and every later one go to the float; empty: not",
+                null=True,
+                verbose_name="commission is paid daily from",
+            ),
         ),
         migrations.AlterField(
-            model_name='adjustment',
-            name='kind',
-            field=models.CharField(choices=[('float_funding', 'funding of a float'), ('float_withdrawal', 'withdrawal from a float'), ('balance_credit', 'correction of a balance, upwards'), ('balance_debit', 'correction of a balance, downwards'), ('budget_funding', "funding of a promotion's budget"), ('budget_withdrawal', "withdrawal from a promotion's budget"), ('top_up_reversal', 'reversal of a top-up'), ('top_up', 'top-up that was missing'), ('top_up_correction', 'correction of a top-up')], max_length=20, verbose_name='kind'),
+            model_name="adjustment",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("float_funding", "funding of a float"),
+                    ("float_withdrawal", "withdrawal from a float"),
+                    ("balance_credit", "correction of a balance, upwards"),
+                    ("balance_debit", "correction of a balance, downwards"),
+                    ("budget_funding", "funding of a promotion's budget"),
+                    ("budget_withdrawal", "withdrawal from a promotion's budget"),
+                    ("top_up_reversal", "reversal of a top-up"),
+                    ("top_up", "top-up that was missing"),
+                    ("top_up_correction", "correction of a top-up"),
+                ],
+                max_length=20,
+                verbose_name="kind",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='adjustment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ('top_up_reversal', 'top_up_correction')), ('reverses_seq__isnull', False)), models.Q(models.Q(('kind__in', ('top_up_reversal', 'top_up_correction')), _negated=True), ('reverses_seq', None)), _connector='OR'), name='adjustment_reverses'),
+            model_name="adjustment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("kind__in", ("top_up_reversal", "top_up_correction")),
+                        ("reverses_seq__isnull", False),
+                    ),
+                    models.Q(
+                        models.Q(
+                            ("kind__in", ("top_up_reversal", "top_up_correction")), _negated=True
+                        ),
+                        ("reverses_seq", None),
+                    ),
+                    _connector="OR",
+                ),
+                name="adjustment_reverses",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='adjustment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('agent__isnull', False), ('kind', 'top_up'), models.Q(('channel', ''), _negated=True), models.Q(('reference', ''), _negated=True)), models.Q(models.Q(('kind', 'top_up'), _negated=True), ('agent', None), ('channel', ''), ('reference', ''), ('reference_at', None)), _connector='OR'), name='adjustment_tops_up'),
+            model_name="adjustment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("agent__isnull", False),
+                        ("kind", "top_up"),
+                        models.Q(("channel", ""), _negated=True),
+                        models.Q(("reference", ""), _negated=True),
+                    ),
+                    models.Q(
+                        models.Q(("kind", "top_up"), _negated=True),
+                        ("agent", None),
+                        ("channel", ""),
+                        ("reference", ""),
+                        ("reference_at", None),
+                    ),
+                    _connector="OR",
+                ),
+                name="adjustment_tops_up",
+            ),
         ),
         migrations.AddField(
-            model_name='difference',
-            name='adjustment',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='differences', to='popolni.adjustment', verbose_name='adjustment'),
+            model_name="difference",
+            name="adjustment",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="differences",
+                to="popolni.adjustment",
+                verbose_name="adjustment",
+            ),
         ),
         migrations.AddField(
-            model_name='difference',
-            name='asked_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='asked by'),
+            model_name="difference",
+            name="asked_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+                verbose_name="asked by",
+            ),
         ),
         migrations.AddField(
-            model_name='difference',
-            name='decided_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='decided by'),
+            model_name="difference",
+            name="decided_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+                verbose_name="decided by",
+            ),
         ),
         migrations.AddField(
-            model_name='reconciliation',
-            name='agent',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='reconciliations', to='popolni.agent', verbose_name='agent'),
+            model_name="reconciliation",
+            name="agent",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="reconciliations",
+                to="popolni.agent",
+                verbose_name="agent",
+            ),
         ),
         migrations.AddField(
-            model_name='reconciliation',
-            name='started_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='started by'),
+            model_name="reconciliation",
+            name="started_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+                verbose_name="started by",
+            ),
         ),
         migrations.AddField(
-            model_name='elsewhere',
-            name='run',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='popolni.reconciliation'),
+            model_name="elsewhere",
+            name="run",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="+",
+                to="popolni.reconciliation",
+            ),
         ),
         migrations.AddField(
-            model_name='difference',
-            name='run',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='differences', to='popolni.reconciliation', verbose_name='reconciliation'),
+            model_name="difference",
+            name="run",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="differences",
+                to="popolni.reconciliation",
+                verbose_name="reconciliation",
+            ),
         ),
         migrations.AddField(
-            model_name='registrylayout',
-            name='agent',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='layouts', to='popolni.agent', verbose_name='agent'),
+            model_name="registrylayout",
+            name="agent",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="layouts",
+                to="popolni.agent",
+                verbose_name="agent",
+            ),
         ),
         migrations.AddField(
-            model_name='settlement',
-            name='contract',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='settlements', to='popolni.contract', verbose_name='contract'),
+            model_name="settlement",
+            name="contract",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="settlements",
+                to="popolni.contract",
+                verbose_name="contract",
+            ),
         ),
         migrations.AddField(
-            model_name='uploadedpart',
-            name='run',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='parts', to='popolni.reconciliation'),
+            model_name="uploadedpart",
+            name="run",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="parts",
+                to="popolni.reconciliation",
+            ),
         ),
         migrations.AddField(
-            model_name='writtenregistry',
-            name='layout',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='written', to='popolni.registrylayout', verbose_name='registry layout'),
+            model_name="writtenregistry",
+            name="layout",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="written",
+                to="popolni.registrylayout",
+                verbose_name="registry layout",
+            ),
         ),
         migrations.AddIndex(
-            model_name='reconciliation',
-            index=models.Index(models.F('agent'), models.F('channel'), models.F('last_day'), name='run_of_day'),
+            model_name="reconciliation",
+            index=models.Index(
+                models.F("agent"), models.F("channel"), models.F("last_day"), name="run_of_day"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='reconciliation',
-            constraint=models.UniqueConstraint(models.F('agent'), models.F('channel'), models.F('sha256'), models.F('first_day'), models.F('last_day'), name='one_run_per_file'),
+            model_name="reconciliation",
+            constraint=models.UniqueConstraint(
+                models.F("agent"),
+                models.F("channel"),
+                models.F("sha256"),
+                models.F("first_day"),
+                models.F("last_day"),
+                name="one_run_per_file",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='reconciliation',
-            constraint=models.CheckConstraint(condition=models.Q(('last_day__gte', models.F('first_day'))), name='run_days'),
+            model_name="reconciliation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("last_day__gte", models.F("first_day"))), name="run_days"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='elsewhere',
-            constraint=models.UniqueConstraint(models.F('book'), models.F('seq'), models.F('run'), name='one_per_run'),
+            model_name="elsewhere",
+            constraint=models.UniqueConstraint(
+                models.F("book"), models.F("seq"), models.F("run"), name="one_per_run"
+            ),
         ),
         migrations.AddIndex(
-            model_name='difference',
-            index=models.Index(models.F('run'), models.F('kind'), models.F('id'), name='difference_of_run'),
+            model_name="difference",
+            index=models.Index(
+                models.F("run"), models.F("kind"), models.F("id"), name="difference_of_run"
+            ),
         ),
         migrations.AddIndex(
-            model_name='difference',
-            index=models.Index(models.F('book'), models.F('seq'), condition=models.Q(('kind', 'only_ours')), name='difference_only_ours'),
+            model_name="difference",
+            index=models.Index(
+                models.F("book"),
+                models.F("seq"),
+                condition=models.Q(("kind", "only_ours")),
+                name="difference_only_ours",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='registrylayout',
-            constraint=models.UniqueConstraint(models.F('agent'), models.F('channel'), name='one_layout_per_channel'),
+            model_name="registrylayout",
+            constraint=models.UniqueConstraint(
+                models.F("agent"), models.F("channel"), name="one_layout_per_channel"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='settlement',
-            constraint=models.UniqueConstraint(models.F('contract'), models.F('channel'), models.F('day'), name='settled_once'),
+            model_name="settlement",
+            constraint=models.UniqueConstraint(
+                models.F("contract"), models.F("channel"), models.F("day"), name="settled_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='settlement',
-            constraint=models.CheckConstraint(condition=models.Q(('earned_minor__gte', 0), ('taken_back_minor__gte', 0), ('carried_minor__lte', 0), ('paid_minor__gte', 0)), name='settlement_sums'),
+            model_name="settlement",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("earned_minor__gte", 0),
+                    ("taken_back_minor__gte", 0),
+                    ("carried_minor__lte", 0),
+                    ("paid_minor__gte", 0),
+                ),
+                name="settlement_sums",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='uploadedpart',
-            constraint=models.UniqueConstraint(models.F('run'), models.F('place'), name='one_part_per_place'),
+            model_name="uploadedpart",
+            constraint=models.UniqueConstraint(
+                models.F("run"), models.F("place"), name="one_part_per_place"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='writtenregistry',
-            constraint=models.UniqueConstraint(models.F('layout'), models.F('day'), name='one_registry_per_day'),
+            model_name="writtenregistry",
+            constraint=models.UniqueConstraint(
+                models.F("layout"), models.F("day"), name="one_registry_per_day"
+            ),
         ),
     ]

@@ -101,12 +101,7 @@ class Layout:
     total_mark: str = ""
 
     def __post_init__(self) -> None:
-        for needed in (Column.REFERENCE, Column.SUM):
-            if needed not in self.columns:
-                raise ValueError(f"the column {needed.value} is missing")
-        for column in set(self.columns) - {Column.OTHER}:
-            if self.columns.count(column) > 1:
-                raise ValueError(f"the column {column.value} comes twice")
+        self._check_columns()
         if self.separator not in SEPARATORS:
             raise ValueError("columns are parted by ; , | or a tabulator")
         if self.decimal_mark not in DECIMAL_MARKS:
@@ -115,17 +110,33 @@ class Layout:
             raise ValueError(f"there are 0 to {HEADER_LINES_MAX} header lines")
         if "\n" in self.total_mark or "\r" in self.total_mark:
             raise ValueError("the word of the total line is of one line")
-        has_clock = Column.TIME in self.columns
-        if has_clock and Column.DATE not in self.columns:
+        sums = {TotalColumn.COUNT, TotalColumn.SUM}
+        if self.total_columns and not sums.intersection(self.total_columns):
+            raise ValueError("a total line has a count or a sum")
+        self._check_clocks()
+
+    def _check_columns(self) -> None:
+        for needed in (Column.REFERENCE, Column.SUM):
+            if needed not in self.columns:
+                raise ValueError(f"the column {needed.value} is missing")
+        for column in set(self.columns) - {Column.OTHER}:
+            if self.columns.count(column) > 1:
+                raise ValueError(f"the column {column.value} comes twice")
+        if Column.TIME in self.columns and Column.DATE not in self.columns:
             raise ValueError("a time without a date is no moment")
+
+    def _check_clocks(self) -> None:
+        has_clock = Column.TIME in self.columns
         if Column.DATE in self.columns:
             date = Clock(self.date_format)
             if not date.has_day:
                 raise ValueError("the date's format has no YYYY, MM and DD")
             if has_clock and date.has_time:
                 raise ValueError("the time stands in a column of its own and in the date")
-        if has_clock and (Clock(self.time_format).has_day or not Clock(self.time_format).has_time):
-            raise ValueError("the time's format has hh, and no day")
+        if has_clock:
+            time = Clock(self.time_format)
+            if time.has_day or not time.has_time:
+                raise ValueError("the time's format has hh, and no day")
 
     @property
     def has_dates(self) -> bool:
@@ -203,7 +214,7 @@ class Clock:
         is_odd = text != text.strip() or re.search(r"[YMDhms\d\n\r]", literals)
         if is_odd or len(set(tokens)) < len(tokens):
             raise ValueError(f"{text!r} is no format such as DD.MM.YYYY hh:mm:ss")
-        names = {token[:2] if token == "YYYY" else token for token in tokens}
+        names = {word.replace("YYYY", "YY") for word in tokens}
         self.has_day = {"YY", "MM", "DD"} <= names
         self.has_time = "hh" in names
         if (
@@ -295,6 +306,7 @@ class Reader:
         self._is_too_long = False
         self._line = 0
         self._held: tuple[int, str] | None = None
+        self._columns = layout.columns
         self._places = {column: place for place, column in enumerate(layout.columns)}
         self._sums = _Known(_reader_of_sums(layout))
         self._dates = _Known(Clock(layout.date_format).read if layout.has_dates else len)
@@ -375,26 +387,28 @@ class Reader:
     def _read(self, line: int, text: str) -> Item:
         """A line that is a payment, or should be one."""
         cells = self._cells(text)
-        if isinstance(cells, FaultKind):
-            return Fault(line, cells, _excerpt(text))
-        columns, places = self.layout.columns, self._places
-        if len(cells) != len(columns) and (len(cells) < len(columns) or any(cells[len(columns) :])):
-            return Fault(line, FaultKind.COLUMNS, _excerpt(text))
+        found = cells if isinstance(cells, FaultKind) else self._payment(line, cells)
+        return Fault(line, found, _excerpt(text)) if isinstance(found, FaultKind) else found
+
+    def _payment(self, line: int, cells: list[str]) -> Row | FaultKind:
+        columns, places = len(self._columns), self._places
+        if len(cells) != columns and (len(cells) < columns or any(cells[columns:])):
+            return FaultKind.COLUMNS
         reference = cells[places[Column.REFERENCE]]
         if not 0 < len(reference) <= REFERENCE_MAX or not reference.isprintable():
-            return Fault(line, FaultKind.REFERENCE, _excerpt(text))
+            return FaultKind.REFERENCE
         at = number = None
         if Column.DATE in places:
             at = self._moment(cells)
             if at is None:
-                return Fault(line, FaultKind.DATE, _excerpt(text))
+                return FaultKind.DATE
         if Column.NUMBER in places:
             number = _number(cells[places[Column.NUMBER]])
             if number is None:
-                return Fault(line, FaultKind.NUMBER, _excerpt(text))
+                return FaultKind.NUMBER
         amount = self._sums[cells[places[Column.SUM]]]
         if not amount:  # nor is nothing a payment
-            return Fault(line, FaultKind.SUM, _excerpt(text))
+            return FaultKind.SUM
         self.rows += 1
         self.sum_minor += amount
         receipt = cells[places[Column.RECEIPT]] if Column.RECEIPT in places else ""

@@ -5,7 +5,7 @@ missing top-up is posted, the extra one reversed, the wrong one corrected. That 
 as it is, is accepted, with a note; that moves nothing, and is approved by the same rule.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from enum import StrEnum, auto
 from zoneinfo import ZoneInfo
@@ -166,7 +166,7 @@ def _lock(pk: int) -> Difference:
 
 
 def _top_up(row: Difference) -> LogEntry:
-    found: Sequence[LogEntry] = run(read_places(row.book or 0, [row.seq or 0]))
+    found = run(read_places(row.book or 0, [row.seq or 0]))
     if not found:
         raise AssertionError(f"{row.book}-{row.seq} is not in the log")
     return found[0]
@@ -204,8 +204,8 @@ def _correct(row: Difference, reason: str, by: User, form: str) -> Adjustment:
     if number.branch.book != row.book:
         raise UserError(
             _(
-                "%(number)s is of another branch than the number that got it: reverse the top-up on "
-                "its receipt's page, and correct the other number's balance"
+                "%(number)s is of another branch than the number that got it: reverse the top-up "
+                "on its receipt's page, and correct the other number's balance"
             )
             % {"number": number}
         )
@@ -217,7 +217,7 @@ _ASKS = {Action.REVERSE: _reverse, Action.POST: _post, Action.CORRECT: _correct}
 
 
 def _moment(row: Difference, number: Number) -> datetime | None:
-    """Their date, with its zone; a day alone is taken at noon, which is that day everywhere near."""
+    """Their date, with its zone; a day alone is taken at its noon."""
     if not row.their_at:
         return None
     layout = RegistryLayout.objects.filter(agent=row.run.agent_id, channel=row.run.channel).first()

@@ -196,7 +196,7 @@ def settle_edges(run: Reconciliation) -> None:
 
     To be called in a transaction in which no other run of theirs ends.
     """
-    names = {"agent": run.agent_id, "channel": run.channel}
+    names: dict[str, int | str] = {"agent": run.agent_id, "channel": run.channel}
     counts: Counter[int] = Counter()
     with connection.cursor() as cursor:
         cursor.execute(_FOUND, names)

@@ -247,7 +247,7 @@ def read_ours(
         cursor.execute(b"analyze gone")
     credited, reversed_ = State.CREDITED, State.REVERSED
     for row in _stream(raw, "our_top_ups", _OURS, arguments):
-        yield Ours(*row[:6], reversed_ if row[6] else credited)
+        yield Ours._make((*row[:6], reversed_ if row[6] else credited, None))
 
 
 def _clip(moment: datetime) -> datetime:

@@ -1,8 +1,8 @@
 """Two lists of payments, each in the order of its identifiers, become what differs. Pure.
 
-A payment is one identifier. Which day it is of, the agent's own date says, where that is believable;
-so each side has its clock, and a payment near midnight may be in the registry of either day. Such a
-one is not said to be missing before the other day's registry is there too.
+A payment is one identifier. Which day it is of, the agent's own date says, where it is believable.
+Each side has its clock, and a payment near midnight may be in the registry of either day: it is not
+said to be missing before the other day's registry is there too.
 
 Moments are seconds of a clock on the wall (`protocols.registry.seconds_of`), in one zone for both.
 """
@@ -17,7 +17,7 @@ from popolni.protocols.registry import moment_of, seconds_of
 
 DAY_S = 86_400
 LATE = timedelta(days=2)
-"""A terminal without a line sends what it took later than it says; beyond that its clock is wrong."""
+"""A terminal without a line sends what it took so much later; beyond that its clock is wrong."""
 DAYS_MAX = 31
 """Most days of one run."""
 

@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import django.db
+import psycopg
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -53,7 +54,7 @@ class Source:
     """A file: its name and size, and its bytes, which can be had more than once."""
 
     name: str
-    bytes: int
+    size: int
     blocks: Callable[[], Iterator[bytes]]
 
     def sha256(self) -> str:
@@ -167,7 +168,7 @@ def claim(
         sha256=sha256,
         first_day=span.first,
         last_day=span.last,
-        defaults={"file_name": source.name[:300], "bytes": source.bytes, "started_by": by},
+        defaults={"file_name": source.name[:300], "bytes": source.size, "started_by": by},
     )
     return run
 
@@ -182,7 +183,7 @@ def _span_of(layout: RegistryLayout, source: Source, progress: Progress) -> Span
             item.at // DAY_S for item in items if isinstance(item, Row) and item.at is not None
         )
         done += len(block or b"")
-        progress("looking for its day", done, source.bytes)
+        progress("looking for its day", done, source.size)
     day = day_of(counts) if counts else None
     if day is None:
         raise UserError(_("the file does not say which day it is of: say it"))
@@ -262,7 +263,7 @@ class _Beat:
 
 
 def _compare(
-    run: Reconciliation, source: Source, raw: "matching.psycopg.Connection[object]", beat: _Beat
+    run: Reconciliation, source: Source, raw: psycopg.Connection[Any], beat: _Beat
 ) -> None:
     row = layout_of(run.agent, run.channel)
     layout, books = row.layout(), books_of(row)
@@ -292,7 +293,7 @@ def _watched(run: Reconciliation, source: Source, beat: _Beat) -> Iterator[bytes
         digest.update(block)
         yield block
         done += len(block)
-        beat.say("reading", done, source.bytes, begin=0, end=40)
+        beat.say("reading", done, source.size, begin=0, end=40)
     if digest.hexdigest() != run.sha256:
         raise UserError(_("the file changed while it was read"))
 
