@@ -12,7 +12,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("popolni", "0020_webhooks"),
+        ("popolni", "0034_notices"),
     ]
 
     operations = [
