@@ -8,6 +8,7 @@ from popolni.core.refusal import AmountRange, Refusal, Refused
 LIST = {
     "request_malformed": False,
     "unavailable": True,
+    "cancelled": False,
     "duplicate_with_other_content": False,
     "agent_inactive": False,
     "outlet_unknown": False,

@@ -258,6 +258,39 @@ def test_a_float_is_not_refused_while_money_is_left(switch: Switch, neighbour: S
     assert switch.terminal("empty").pay(number, "10", smaller.txn_id).result == 0
 
 
+@pytest.mark.parametrize("code", ["moscow", "east"])
+def test_a_payment_and_its_cancel_at_once(switch: Switch, neighbour: Switch, code: str) -> None:
+    """Whichever is first, the number has nothing in the end, and nobody hears two answers."""
+    for _ in range(4):
+        number, reference = new_number(code), new_reference()
+        asked = [
+            ask
+            for each in (switch.terminal(), neighbour.terminal())
+            for ask in (
+                partial(each.pay, number, "100", reference),
+                partial(each.ask, "cancel", txn_id=reference),
+            )
+        ]
+        answers = at_once(*asked * (CONNECTIONS // 4))
+        pays, cancels = results(answers[::2]), results(answers[1::2])
+        assert money_of(number) == 0
+        first = asked[0]().result  # what came late finds out what came first
+        assert (first, asked[1]().result) in {(0, 0), (300, 251)}
+        assert set(pays) <= {first, 1, 90}
+        assert set(cancels) <= {asked[1]().result, 1, 90}
+        assert len(credits_of(number)) == (first == 0)
+
+
+def test_a_cancel_whose_outcome_is_unknown(switch: Switch, terminal: Terminal) -> None:
+    """Whoever has not heard that nothing is there asks again, and it is so then."""
+    number, reference = new_number(), new_reference()
+    with held(switch.url, 1):
+        assert terminal.ask("cancel", txn_id=reference).result == Result.NOT_FINISHED
+    assert terminal.ask("cancel", txn_id=reference).result == Result.CANNOT_CANCEL
+    assert terminal.pay(number, "100", reference).result == Result.OTHER
+    assert money_of(number) == 0
+
+
 # While the first one is under way
 
 

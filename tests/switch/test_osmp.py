@@ -345,6 +345,42 @@ def test_what_cannot_be_cancelled(switch: Switch, terminal: Terminal) -> None:
     assert money_of(number) == 220_00
 
 
+@pytest.mark.parametrize("code", ["moscow", "east"])
+def test_a_payment_that_was_cancelled_before_it_came(
+    switch: Switch, terminal: Terminal, code: str
+) -> None:
+    """Its cancel overtook it: who was told that there is nothing to cancel gives the money back."""
+    number, reference = new_number(code), new_reference()
+    before = float_left("terminal", code)
+    cancelled = terminal.ask("cancel", txn_id=reference)
+    assert (cancelled.result, cancelled.comment) == (251, "not_found")
+    late = terminal.pay(number, "100", reference)
+    assert (late.result, late.comment) == (300, "it was cancelled before it came")
+    assert terminal.pay(number, "100", reference) == late
+    assert terminal.pay(new_number(), "7", reference) == late  # whatever it says
+    assert terminal.ask("status", txn_id=reference) == late
+    assert terminal.ask("cancel", txn_id=reference) == cancelled
+    assert (money_of(number), float_left("terminal", code)) == (0, before)
+    # it is that agent's identifier alone
+    assert switch.terminal("other").pay(number, "100", reference).result == 0
+    assert switch.faults() == []
+
+
+def test_by_whatever_name_it_was_cancelled(switch: Switch, terminal: Terminal) -> None:
+    number, reference = new_number(), new_reference()
+    others = switch.terminal("other").pay(number, "100")
+    for prv_txn in ("5", "199999999999", others.prv_txn):
+        reference = new_reference()
+        cancelled = terminal.ask("cancel", txn_id=reference, prv_txn=prv_txn, sum="100.00")
+        assert (cancelled.result, cancelled.comment) == (251, "not_found")
+        assert terminal.pay(number, "100", reference).result == 300
+    # an identifier of the cancel's own cancels nothing but what our name says
+    paid, own = terminal.pay(number, "100"), new_reference()
+    assert terminal.ask("cancel", txn_id=own, prv_txn=paid.prv_txn).result == 0
+    assert terminal.pay(number, "10", own).result == 0
+    assert money_of(number) == 110_00
+
+
 def test_a_payment_that_is_spent_stays(terminal: Terminal) -> None:
     number = new_number()
     paid = terminal.pay(number, "100")

@@ -16,8 +16,24 @@ from popolni.ledger.client import run, run_steps
 from popolni.ledger.model import Transfer
 from popolni.ledger.statements import close_accounts, open_accounts, post
 from popolni.topups.catalogue import AgentTerms
-from popolni.topups.reversals import Found, find_by_id, find_by_place, read_reversed, reverse
-from popolni.topups.rules import Ask, Credited, ReversalRefusal, memo_of, top_up_of
+from popolni.topups.reversals import (
+    Found,
+    cancel_unheard,
+    find_by_id,
+    find_by_place,
+    read_reversed,
+    reverse,
+)
+from popolni.topups.rules import (
+    EXISTS_AS_ANOTHER,
+    Ask,
+    Credited,
+    Refused,
+    ReversalRefusal,
+    first_answer,
+    memo_of,
+    top_up_of,
+)
 from tests.agents.support import new_branch, new_number, posted
 from tests.subscribers.support import at_once, faults_of
 
@@ -157,6 +173,32 @@ def test_an_account_that_is_closed(place: Place, closed: str) -> None:
     found = place.top_up()
     run(close_accounts(place.branch.book, [getattr(place, closed)]))
     assert reversed_(found) is ReversalRefusal.MONEY_SPENT
+
+
+def cancelled(place: Place, ask: Ask) -> bool:
+    return run_steps(cancel_unheard(place.branch.book, ask.channel, AGENT, ask.reference))
+
+
+def test_what_was_cancelled_before_it_came_is_not_credited(place: Place, database_url: str) -> None:
+    ask = place.ask()
+    assert cancelled(place, ask)
+    assert cancelled(place, ask)  # a copy of the cancel
+    (answer,) = run(post(place.branch.book, [top_up_of(ask)]))
+    assert answer.outcome in EXISTS_AS_ANOTHER
+    found = run_steps(find_by_id(ask.id))
+    assert found
+    assert first_answer(ask, *found) == Refused(Refusal.CANCELLED)
+    assert reversed_(found) is ReversalRefusal.NOT_FOUND
+    assert place.left() == (0, 1_000_00)
+    assert faults_of(database_url, place.branch.book) == []
+
+
+def test_what_came_first_is_not_cancelled_unheard(place: Place) -> None:
+    ask, elsewhere = place.ask(), Place()
+    place.post(top_up_of(ask))
+    assert not cancelled(place, ask)
+    assert not cancelled(elsewhere, ask)  # whatever book it is in
+    assert place.left() == (100_00, 900_00)
 
 
 def test_what_is_no_top_up_of_the_agents(place: Place) -> None:

@@ -39,6 +39,7 @@ from popolni.topups.rules import (
     ReversalRefusal,
     answer,
     answer_reversal,
+    cancellation_of,
     decide,
     find_outlet,
     first_answer,
@@ -46,6 +47,7 @@ from popolni.topups.rules import (
     memo_of,
     read_digits,
     read_memo,
+    refusal_in,
     refuse,
     refuse_reversal,
     reversal_ids,
@@ -422,6 +424,27 @@ def test_the_same_ask_gets_the_first_answer(other: dict[str, Any], *, is_same: b
     assert credited == (Credited(7, 3, is_repeat=True) if is_same else refused)
     memo = first_answer(asked, 7, entry_of(memo_of(ASK, Refusal.DAY_LIMIT)))
     assert memo == (Refused(Refusal.DAY_LIMIT) if is_same else refused)
+
+
+def test_what_was_cancelled_before_it_came_is_so_whatever_it_says() -> None:
+    memo = cancellation_of(Channel.OSMP, AGENT, "1001")
+    assert memo.id == ASK.id
+    encode_batch([memo])  # it can be posted
+    for ask in (ASK, ASK._replace(amount_minor=100_01), ASK._replace(number=NUMBER + 1)):
+        assert first_answer(ask, 7, entry_of(memo)) == Refused(Refusal.CANCELLED)
+    assert refuse_reversal(AGENT, entry_of(memo), NOW) is ReversalRefusal.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("transfer", "refusal"),
+    [
+        (cancellation_of(Channel.OSMP, AGENT, "1001"), Refusal.CANCELLED),
+        (memo_of(ASK, Refusal.DAY_LIMIT), Refusal.DAY_LIMIT),
+        (top_up_of(ASK), None),
+    ],
+)
+def test_why_there_is_no_top_up(transfer: Transfer, refusal: Refusal | None) -> None:
+    assert refusal_in(entry_of(transfer)) is refusal
 
 
 # The names of a credit

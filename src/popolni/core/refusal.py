@@ -19,6 +19,8 @@ class Refusal(StrEnum):
     """It can't be read, or something that it must have is missing."""
     UNAVAILABLE = auto()
     """Nothing can be decided now: the queue is full, the database away."""
+    CANCELLED = auto()
+    """Its identifier was cancelled before it came. Whatever it says: nobody waits for it."""
     DUPLICATE_WITH_OTHER_CONTENT = auto()
     """The identifier names another top-up. Before all below: a repeat gets its first answer."""
 

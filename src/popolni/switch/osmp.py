@@ -55,13 +55,14 @@ from popolni.topups.rules import (
     ReversalRefusal,
     least_amount,
     read_digits,
-    read_memo,
+    refusal_in,
     refuse_reversal,
 )
 
 RESULTS: Mapping[Refusal, Result] = {
     Refusal.REQUEST_MALFORMED: Result.OTHER,
     Refusal.UNAVAILABLE: Result.TEMPORARY,
+    Refusal.CANCELLED: Result.OTHER,
     Refusal.DUPLICATE_WITH_OTHER_CONTENT: Result.OTHER,
     Refusal.AGENT_INACTIVE: Result.FORBIDDEN,
     Refusal.OUTLET_UNKNOWN: Result.IMPOSSIBLE,
@@ -263,9 +264,8 @@ async def _status(program: Program, agent: AgentTerms, request: Request) -> Told
         response = Response(request.txn_id, Result.TEMPORARY, "no such payment yet: send it again")
         return Told(response, "not_found")
     book, entry = found
-    if entry.code == Code.TOP_UP_REFUSAL:
-        refused = Refused(read_memo(entry).refusal)
-        return Told(_refusal(agent, request, refused), refused.refusal.value)
+    if refusal := refusal_in(entry):
+        return Told(_refusal(agent, request, Refused(refusal)), refusal.value)
     credited = Credited(book, entry.seq, is_repeat=True)
     response = Response(request.txn_id, Result.DONE, "", credited.digits, entry.amount)
     if await program.enquire(read_reversed(book, [entry.seq])):
@@ -274,9 +274,9 @@ async def _status(program: Program, agent: AgentTerms, request: Request) -> Told
 
 
 async def _cancel(program: Program, agent: AgentTerms, request: Request) -> Told:
-    found = await program.enquire(_find(agent, request))
-    if found and refuse_reversal(agent, found[1], found[1].created_at) is _NOT_FOUND:
-        found = None  # another agent's, or no top-up: which of them, and its sum, nobody learns
+    found = await _find_own(program, agent, request)
+    if found is None and request.txn_id.strip("0"):
+        found = await _cancel_unheard(program, agent, request)
     if found and request.amount_minor not in (None, found[1].amount):
         return Told(Response(request.txn_id, Result.CANNOT_CANCEL, "only the whole sum"), "refused")
     answer = await program.reverse(agent, found)
@@ -287,6 +287,22 @@ async def _cancel(program: Program, agent: AgentTerms, request: Request) -> Told
     top_up = Credited(book, entry.seq, is_repeat=True)
     response = Response(request.txn_id, Result.DONE, "", top_up.digits, entry.amount)
     return Told(response, "repeat" if answer.is_repeat else "reversed", answer.receipt)
+
+
+async def _cancel_unheard(program: Program, agent: AgentTerms, request: Request) -> Found | None:
+    """What is in no log may be on its way, and is not credited any more; what came is found."""
+    is_there = await program.enquire(find_by_id(_id(agent, request.txn_id)))
+    if not is_there and await program.cancel_unheard(Channel.OSMP, agent, request.txn_id):
+        return None
+    return await _find_own(program, agent, request)
+
+
+async def _find_own(program: Program, agent: AgentTerms, request: Request) -> Found | None:
+    """Of another agent's, or of what is no top-up, nobody learns which it is, nor its sum."""
+    found = await program.enquire(_find(agent, request))
+    if found and refuse_reversal(agent, found[1], found[1].created_at) is _NOT_FOUND:
+        return None
+    return found
 
 
 def _find(agent: AgentTerms, request: Request) -> Steps[Found | None]:

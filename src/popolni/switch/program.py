@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from multiprocessing import parent_process
@@ -14,6 +14,7 @@ import django.db
 
 from popolni.catalog.numbering.rules import Found as Whose
 from popolni.catalog.numbering.service import lookup
+from popolni.core.channel import Channel
 from popolni.ledger.client import AsyncLedger, Steps
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.ledger.statements import Statement
@@ -28,8 +29,8 @@ from popolni.switch.metrics import Counted
 from popolni.switch.rates import Rates
 from popolni.switch.settings import Settings
 from popolni.topups.catalogue import AgentTerms
-from popolni.topups.reversals import Found, reverse
-from popolni.topups.rules import Credited, ReversalRefusal
+from popolni.topups.reversals import Found, cancel_unheard, reverse
+from popolni.topups.rules import Credited, ReversalRefusal, book_of_memos
 
 T = TypeVar("T")
 
@@ -124,11 +125,26 @@ class Program:
         return task.result()
 
     async def reverse(self, agent: AgentTerms, found: Found | None) -> Credited | ReversalRefusal:
-        """Reverses a top-up; asked again until it is certain. Raises as `enquire`."""
+        """Reverses a top-up. Raises as `enquire`."""
+        return await self._surely(lambda: reverse(agent, found, datetime.now(UTC)))
+
+    async def cancel_unheard(self, channel: Channel, agent: AgentTerms, reference: str) -> bool:
+        """Keeps a top-up that is in no log from ever being credited; False: it is there now.
+
+        Raises as `enquire`.
+        """
+        try:
+            book = book_of_memos(self.catalogue())
+        except LookupError as error:
+            raise LedgerUnavailable(str(error)) from error
+        return await self._surely(lambda: cancel_unheard(book, channel, agent, reference))
+
+    async def _surely(self, steps: Callable[[], Steps[T]]) -> T:
+        """Asked again until it is certain. Raises as `enquire`."""
         until = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             try:
-                return await self.enquire(reverse(agent, found, datetime.now(UTC)))
+                return await self.enquire(steps())
             except OutcomeUnknown:
                 if asyncio.get_running_loop().time() > until:
                     raise

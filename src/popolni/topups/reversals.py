@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from popolni.core.channel import Channel
 from popolni.ledger.chart import Code
 from popolni.ledger.client import Steps
 from popolni.ledger.model import LogEntry
@@ -12,6 +13,7 @@ from popolni.topups.rules import (
     Credited,
     ReversalRefusal,
     answer_reversal,
+    cancellation_of,
     first_reversal_answer,
     refuse_reversal,
     reversal_ids,
@@ -85,6 +87,15 @@ def reverse(
         if answer is None:
             raise AssertionError(f"{book}-{entry.seq}: what took the identifier is not there")
     return answer
+
+
+def cancel_unheard(book: int, channel: Channel, agent: AgentTerms, reference: str) -> Steps[bool]:
+    """Sees to it that a top-up that is in no log is not credited any more; False: it is there now.
+
+    To be posted for certain, as `reverse`.
+    """
+    (posted,) = yield post(book, [cancellation_of(channel, agent, reference)])
+    return bool(posted.outcome.done)
 
 
 def _first_answer(book: int, entry: LogEntry) -> Steps[Credited | ReversalRefusal | None]:

@@ -5,8 +5,9 @@
 `decide` always makes a transfer that carries the identifier of the ask: the top-up, or a memo of
 its refusal. Whichever of the two the ledger takes first is the first answer, and every repeat gets
 it, from whatever process and whatever has changed since: who was told that the money goes back is
-not credited by a copy of the request that comes late. Only what passes by itself (the float is
-empty, nothing can be decided now) leaves no memo, and a later request may succeed.
+not credited by a copy of the request that comes late, nor by the request itself where its cancel
+overtook it (`cancellation_of`). Only what passes by itself (the float is empty, nothing can be
+decided now) leaves no memo, and a later request may succeed.
 """
 
 from dataclasses import dataclass
@@ -125,13 +126,21 @@ def decide(catalogue: Catalogue, ask: Ask, facts: NumberFacts | None, now: datet
     """
     refused = refuse(catalogue, ask, facts, now)
     branch = catalogue.branches.get(facts.branch_id) if facts else None
-    if branch is None:  # a memo must be somewhere: identifiers are the same for all books
-        branch = next(iter(catalogue.branches.values()), None)
-        if branch is None:
-            raise LookupError("no branch is open")
+    book = branch.book if branch else book_of_memos(catalogue)
     if refused:
-        return Decision(branch.book, memo_of(ask, refused.refusal), refused)
-    return Decision(branch.book, top_up_of(ask), None)
+        return Decision(book, memo_of(ask, refused.refusal), refused)
+    return Decision(book, top_up_of(ask), None)
+
+
+def book_of_memos(catalogue: Catalogue) -> int:
+    """Where a memo is that belongs to no branch: identifiers are the same for all books.
+
+    Raises LookupError while there is no branch at all.
+    """
+    branch = next(iter(catalogue.branches.values()), None)
+    if branch is None:
+        raise LookupError("no branch is open")
+    return branch.book
 
 
 def refuse(
@@ -212,6 +221,18 @@ def memo_of(ask: Ask, refusal: Refusal) -> Transfer:
     )
 
 
+def cancellation_of(channel: Channel, agent: AgentTerms, reference: str) -> Transfer:
+    """The transfer that takes the identifier of a top-up that was cancelled before it came."""
+    return Transfer(
+        transfer_id(channel.value, agent.id, reference),
+        Kind.MEMO_REFUSED.account_id(),
+        Kind.MEMO_CONTRA.account_id(),
+        1,
+        Code.TOP_UP_CANCELLATION,
+        reference=reference,
+    )
+
+
 # What of the ledger's outcomes a new top-up can meet.
 _REFUSALS = {
     Outcome.CREDIT_ACCOUNT_NOT_FOUND: Refusal.NUMBER_UNKNOWN,
@@ -248,7 +269,10 @@ def first_answer(ask: Ask, book: int, entry: LogEntry) -> Credited | Refused:
     """The answer that the log holds for an identifier: to the same ask, or to another one.
 
     The same is the same sum for the same number; with what date or place it is said is no matter.
+    What was cancelled is so whatever it says.
     """
+    if entry.code == Code.TOP_UP_CANCELLATION:
+        return Refused(Refusal.CANCELLED)
     if entry.code == Code.TOP_UP_REFUSAL:
         memo = read_memo(entry)
         if (entry.reference_id, memo.amount_minor) == (ask.number, ask.amount_minor):
@@ -267,6 +291,13 @@ class Memo(NamedTuple):
     refusal: Refusal
     amount_minor: int
     reference: str
+
+
+def refusal_in(entry: LogEntry) -> Refusal | None:
+    """Why there is no top-up, if the entry is a memo of that."""
+    if entry.code == Code.TOP_UP_CANCELLATION:
+        return Refusal.CANCELLED
+    return read_memo(entry).refusal if entry.code == Code.TOP_UP_REFUSAL else None
 
 
 def read_memo(entry: LogEntry) -> Memo:

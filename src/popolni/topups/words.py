@@ -8,6 +8,7 @@ from popolni.core.refusal import Refusal
 REFUSALS = {
     Refusal.REQUEST_MALFORMED: _("the request cannot be read"),
     Refusal.UNAVAILABLE: _("nothing can be decided now"),
+    Refusal.CANCELLED: _("it was cancelled before it came"),
     Refusal.DUPLICATE_WITH_OTHER_CONTENT: _("the identifier names another top-up"),
     Refusal.AGENT_INACTIVE: _("the agent is not active"),
     Refusal.OUTLET_UNKNOWN: _("the agent has no such outlet"),

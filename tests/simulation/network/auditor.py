@@ -6,7 +6,7 @@ empty list is the only good answer.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
@@ -69,13 +69,14 @@ class Books(NamedTuple):
 class Evidence(NamedTuple):
     """What happened outside. `insisted`: payments that must have ended; `funded_minor`: what was
     paid into floats, by agent and book; `day_max_minor`: limits of numbers that only one process
-    was ever to be asked about.
+    was ever to be asked about; `may_always`: agents for whose cancels it is never too late.
     """
 
     said: Sequence[Said]
     insisted: Iterable[Payment]
     funded_minor: Mapping[tuple[str, int], int]
     day_max_minor: Mapping[int, int]
+    may_always: Container[str]
 
 
 def faults(connection: psycopg.Connection[Any], evidence: Evidence) -> list[str]:
@@ -94,7 +95,7 @@ def faults(connection: psycopg.Connection[Any], evidence: Evidence) -> list[str]
         *(line for name in pays for line in _as_told(name, top_ups.get(name, []), pays[name])),
         *_ended(evidence.insisted, pays),
         *_states(heard, top_ups),
-        *_cancelled(books, evidence.said, heard, top_ups),
+        *_cancelled(books, evidence, heard, top_ups),
         *_floats(books, evidence.funded_minor),
         *_numbers(books),
         *_days(books, evidence.said, evidence.day_max_minor),
@@ -249,14 +250,14 @@ def _states(heard: Iterable[Heard], top_ups: Mapping[Name, list[Entry]]) -> Iter
 
 def _cancelled(
     books: Books,
-    said: Sequence[Said],
+    evidence: Evidence,
     heard: Sequence[Heard],
     top_ups: Mapping[Name, list[Entry]],
 ) -> Iterator[str]:
-    """What was cancelled went back exactly once; nothing else did."""
+    """What was cancelled went back exactly once, or never came; nothing else did."""
     places = {(e.book, e.seq): (name, e) for name, es in top_ups.items() for e in es}
     back: dict[Name, list[Entry]] = defaultdict(list)
-    asked = {_name(one.payment) for one in said if one.command == "cancel"}
+    asked = {_name(one.payment) for one in evidence.said if one.command == "cancel"}
     for entry in (entry for entry in books.log if entry.code == REVERSAL):
         name, top_up = places.get((entry.book, entry.reference_id or 0), (None, None))
         if name is None or top_up is None:
@@ -273,14 +274,19 @@ def _cancelled(
         if one.said.command == "cancel":
             told[_name(one.said.payment)].append(one)
     for name, answers in told.items():
-        yield from _as_cancelled(name, back.get(name, []), top_ups.get(name, []), answers)
+        reversals, entries = back.get(name, []), top_ups.get(name, [])
+        yield from _as_cancelled(name, reversals, entries, answers, evidence.may_always)
     for name, entries in back.items():
         if len(entries) > 1:
             yield f"{name[1]} of {name[0]} was reversed {len(entries)} times"
 
 
 def _as_cancelled(
-    name: Name, back: list[Entry], entries: list[Entry], answers: list[Heard]
+    name: Name,
+    back: list[Entry],
+    entries: list[Entry],
+    answers: list[Heard],
+    may_always: Container[str],
 ) -> Iterator[str]:
     what = f"{name[1]} of {name[0]}"
     sums, names = {entry.amount for entry in entries}, {entry.prv_txn for entry in entries}
@@ -292,6 +298,8 @@ def _as_cancelled(
             yield f"{what} was cancelled as {one.prv_txn}, sum {one.said.amount_minor}"
         elif one.result == CANNOT_CANCEL and is_whole and back:
             yield f"{what} was told that it cannot be cancelled, yet it is reversed"
+        elif one.result == CANNOT_CANCEL and is_whole and entries and name[0] in may_always:
+            yield f"{what} was told that it cannot be cancelled, yet it is credited"
         elif one.result not in (DONE, CANNOT_CANCEL, TEMPORARY, NOT_FINISHED):
             yield f"{what} was told {one.result}, which is no answer to a cancel"
 

@@ -103,6 +103,15 @@ def reverse_again() -> None:
     replace(reversals, reversal_ids=_any_ids)
 
 
+def forget_what_was_cancelled() -> None:
+    from popolni.switch.program import Program  # noqa: PLC0415  # after Django is set up
+
+    async def forget(*_asked: object) -> bool:
+        return True
+
+    replace(Program, cancel_unheard=forget)
+
+
 def overlook_what_is_under_way() -> None:
     from popolni.switch.desk import Desk  # noqa: PLC0415  # after Django is set up
     from popolni.topups.rules import decide  # noqa: PLC0415
@@ -127,6 +136,7 @@ WAYS: dict[str, Callable[[], None]] = {
         forget_refusals,
         answer_repeats_anew,
         reverse_again,
+        forget_what_was_cancelled,
         overlook_what_is_under_way,
     )
 }

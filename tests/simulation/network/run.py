@@ -163,7 +163,11 @@ class Simulation:
         network = self.network
         with psycopg.connect(self.url) as connection:
             evidence = auditor.Evidence(
-                network.said, network.insisted, self.world.funded_minor, day_max
+                network.said,
+                network.insisted,
+                self.world.funded_minor,
+                day_max,
+                {world.CANCELS_ALL_DAY},
             )
             lines = auditor.faults(connection, evidence)
         report = verify(self.url, on_fault=lambda fault: lines.append(f"verify: {fault}"))

@@ -193,12 +193,27 @@ class Terminal:
         self._network.tally["payment"] += 1
         if random.random() < 0.4:
             await self._ask(payment, Command.CHECK)
+        if random.random() < 0.06 and self._agent == world.CANCELS_ALL_DAY:
+            await self._give_up(payment)
+            return
         if random.random() < 0.05:
             self._network.tally["identifier taken twice by mistake"] += 1
             await asyncio.gather(self._insist(payment), self._insist(self._mistaken(payment)))
         answer = await self._insist(payment)
         self._paid.append(payment)
         await self._after(payment, answer)
+
+    async def _give_up(self, payment: Payment) -> None:
+        """Cancels what may be on its way yet, and gives the money back when that is answered."""
+        random, network = self._random, self._network
+        network.tally["given up"] += 1
+        pay: Ask = lambda: self._ask(payment, Command.PAY)  # noqa: E731  # to be done later
+        network.later(random.uniform(0, 0.5), pay)
+        if random.random() < 0.3:
+            await pay()
+        answer = await self._cancel(payment, None)
+        network.tally[f"given up, and answered {answer.result.value}"] += 1
+        network.later(random.uniform(*LATE_S), pay)
 
     async def _after(self, payment: Payment, answer: Response) -> None:
         """What still happens to a payment whose end the terminal knows."""

@@ -23,6 +23,7 @@ from tests.ledger.support import Ledger
 PASSWORD = "of-simulated-terminals"  # noqa: S105  # of nobody
 AGENTS = {"network": 60 * 24, "kiosks": 1}
 """By code, for how many minutes each may reverse."""
+CANCELS_ALL_DAY = "network"
 FLOAT_MINOR = {"network": 100_000_000_00, "kiosks": 3_000_00}
 KIOSKS_FUNDING_MINOR = 5_000_00
 

@@ -113,6 +113,7 @@ class Kind(Enum):
 KINDS: Mapping[Refusal, Kind] = {
     Refusal.REQUEST_MALFORMED: Kind.REFUSED,
     Refusal.UNAVAILABLE: Kind.UNAVAILABLE,
+    Refusal.CANCELLED: Kind.REFUSED,
     Refusal.DUPLICATE_WITH_OTHER_CONTENT: Kind.DUPLICATE_REFERENCE,
     Refusal.AGENT_INACTIVE: Kind.REFUSED,
     Refusal.OUTLET_UNKNOWN: Kind.REFUSED,

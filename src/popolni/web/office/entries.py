@@ -31,6 +31,7 @@ CODES = {
     Code.TOP_UP_REFUSAL: _("memo of a refused top-up"),
     Code.REVERSAL_REFUSAL: _("memo of a refused reversal"),
     Code.USAGE_REFUSAL: _("memo of refused usage"),
+    Code.TOP_UP_CANCELLATION: _("memo of a payment cancelled before it came"),
     Code.OPENING_BALANCE: _("opening balance"),
     Code.PLAN_CHARGE: _("plan's price"),
     Code.ALLOWANCE_GRANT: _("plan's allowance"),
