@@ -77,14 +77,14 @@ class World:
         )  # fmt: skip
         return Place(contract, numbers)
 
-    def move(  # noqa: PLR0913, PLR0917
+    def move(  # noqa: PLR0917
         self, book: int, debit: int, credit: int, amount: int, code: Code, at: datetime
     ) -> None:
         transfer = Transfer(transfer_id("rec", next(_names)), debit, credit, amount, code)
         (answer,) = run(post(book, [transfer], at=at))
         assert answer.outcome.done, answer
 
-    def pay(  # noqa: PLR0913
+    def pay(
         self,
         reference: str,
         at: datetime,

@@ -19,6 +19,11 @@ def in_language(row: models.Model, field: str, language: str | None = None) -> s
     return str(text)
 
 
+def names_of(row: models.Model) -> dict[Language, str]:
+    """A row's name in every language."""
+    return {language: in_language(row, "name", language) for language in Language}
+
+
 class Named(models.Model):
     """What has a name in three languages."""
 

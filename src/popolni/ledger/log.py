@@ -33,7 +33,12 @@ _ADVANCE = """
 
 @contextmanager
 def follow(
-    reader: str, book: int, limit: int, using: str = DEFAULT_DB_ALIAS
+    reader: str,
+    book: int,
+    limit: int,
+    using: str = DEFAULT_DB_ALIAS,
+    *,
+    until: int | None = None,
 ) -> Iterator[list[LogEntry]]:
     """A transaction with the next entries for this reader, and its position moved behind them.
 
@@ -41,7 +46,8 @@ def follow(
             ...  # effects in the database; a post, if any, as the last of them
 
     It commits when the block ends and rolls back, position included, when the block raises. The
-    list is empty when there is nothing new, or when another worker has this reader's turn.
+    list is empty when there is nothing new, or when another worker has this reader's turn. `until`:
+    the last place in the log that it may read now; None: all.
 
     The position moves before the effects are written, so that the block may end in a post.
     """
@@ -52,7 +58,9 @@ def follow(
         cursor.execute(_START, (book, reader))
         cursor.execute(_CLAIM, (book, reader))
         claimed = cursor.fetchone()
-        entries = run(read_log(book, claimed[0], limit), using) if claimed else []
+        if claimed and until is not None:
+            limit = min(limit, until - claimed[0])
+        entries = run(read_log(book, claimed[0], limit), using) if claimed and limit > 0 else []
         if entries:
             cursor.execute(_ADVANCE, (entries[-1].seq, book, reader))
         yield entries

@@ -38,7 +38,8 @@ class Reader:
     `after` is called when that is committed, in the worker's loop: short, and only to wake someone.
     `forget` deletes what the reader made of a book, before it is read again from zero; None where
     reading twice does nothing, as what is written has identifiers derived from what was read.
-    `batch`: the most entries at once.
+    `batch`: the most entries at once. `until` says, of a book and for so many entries, the last
+    place in the log that may be read now: who tells what other readers made waits for these.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Reader:
     after: Callable[[], None] | None = None
     forget: Callable[[int], None] | None = None
     batch: int = BATCH
+    until: Callable[[int, int], int] | None = None
 
 
 class Failed(Exception):
@@ -68,8 +70,10 @@ def step(reader: Reader, book: int, limit: int | None = None) -> int:
     are before the reader still; what the database raises when it is lost.
     """
     entries: Sequence[LogEntry] = ()
+    limit = limit or reader.batch
     try:
-        with follow(reader.name, book, limit or reader.batch) as entries:
+        until = reader.until(book, limit) if reader.until else None
+        with follow(reader.name, book, limit, until=until) as entries:
             wanted = entries and set_aside.without_set_aside(reader.name, book, entries)
             if wanted:
                 reader.handle(book, wanted)

@@ -5,32 +5,32 @@ or when it is a second old: a confirmation that comes late is worse than one tha
 out. What comes to be read long after it happened is not told at all.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from django.db import connection
 from django.utils import timezone
 
 from popolni.catalog.operators.models import Branch
+from popolni.catalog.texts import names_of
 from popolni.ledger.chart import SUBJECT_MAX, TOP_UPS, Kind
 from popolni.ledger.client import run
-from popolni.ledger.log import follow
 from popolni.ledger.model import Account, LogEntry, TransferFlags
 from popolni.ledger.statements import read_accounts
 from popolni.notices.model import Granted, Renewed, ToppedUp
 from popolni.notices.service import Wish, notify
+from popolni.readers import renewals
+from popolni.readers.frame import Reader
+from popolni.readers.promotions import granting as promotions
+from popolni.subscribers.renewals.telling import RenewedBy, renewed
 from popolni.subscribers.rules import available
+from popolni.topups.bonuses import Granted as Bonus
+from popolni.topups.bonuses import granted
 
-READER = "notices"
-
-Effect = Granted | Renewed
-Provider = Callable[[int, int], Iterable[Effect]]
-"""(book, seq of a top-up) → what it brought. The moments may have any time zone."""
-
-PROVIDERS: Mapping[str, Provider] = {}
-"""By the name of the reader whose effects they are: it is waited for."""
+NAME = "notices"
+AWAITED = (promotions.READER.name, renewals.READER.name)
+"""The readers whose effects a confirmation tells of."""
 
 PATIENCE_S = 1.0
 OLD = timedelta(minutes=15)
@@ -48,33 +48,22 @@ _OLD_ENOUGH = """
 """
 
 
-class _Early(Exception):
-    """Another worker was here, and what comes now is to be waited for."""
+def handle(book: int, entries: Sequence[LogEntry]) -> None:
+    """Has told what these entries are about."""
+    now = timezone.now()
+    news = [entry for entry in entries if is_credit(entry) and entry.created_at > now - OLD]
+    if news:
+        _tell(book, news)
 
 
-def write_notices(book: int, limit: int, providers: Mapping[str, Provider] | None = None) -> int:
-    """Has told what the book's next entries, at most `limit`, are about. How many it read.
-
-    Also 0 while it waits for the readers whose effects it tells. `providers` None: `PROVIDERS`.
-    """
-    providers = PROVIDERS if providers is None else providers
-    until = _read_until(book, limit, list(providers)) if providers else None
-    if until is not None:
-        limit = min(limit, until - _positions(book, [READER]).get(READER, 0))
-    if limit <= 0:
-        return 0
-    try:
-        with follow(READER, book, limit) as entries:
-            _check(entries, until)
-            tell(book, entries, providers)
-    except _Early:
-        return 0
-    return len(entries)
-
-
-def _check(entries: Sequence[LogEntry], until: int | None) -> None:
-    if until is not None and entries and entries[-1].seq > until:
-        raise _Early
+def until(book: int, limit: int) -> int:
+    """Up to which place the next entries, at most `limit`, may be read now."""
+    positions = _positions(book)
+    after = positions.get(NAME, 0)
+    passed = [positions.get(reader, 0) for reader in AWAITED]
+    if min(passed) >= after + limit:
+        return min(passed)
+    return ready_until(passed, _old_enough(book, after, limit))
 
 
 def ready_until(passed: Iterable[int], old_enough: int) -> int:
@@ -82,23 +71,28 @@ def ready_until(passed: Iterable[int], old_enough: int) -> int:
     return max(min(passed), old_enough)
 
 
-def tell(book: int, entries: Sequence[LogEntry], providers: Mapping[str, Provider]) -> None:
-    """Has told what these entries are about: the reader's effects."""
-    now = timezone.now()
-    news = [entry for entry in entries if is_credit(entry) and entry.created_at > now - OLD]
-    if not news:
-        return
+def _tell(book: int, news: Sequence[LogEntry]) -> None:
     branch = Branch.objects.get(book=book)
-    zone = ZoneInfo(branch.time_zone)
     accounts = run(read_accounts(book, list({entry.credit_account for entry in news})))
-    wishes = []
-    for entry in news:
-        effects = [each for provider in providers.values() for each in provider(book, entry.seq)]
-        data = confirmation(entry, accounts[entry.credit_account], branch.currency, effects, zone)
-        number = entry.credit_account % (SUBJECT_MAX + 1)
-        key = f"top_up:{book}:{entry.seq}"
-        wishes.append(Wish(number, data, key, entry.created_at + EXPIRES))
-    notify(*wishes)
+    bonuses = granted(book, [entry.seq for entry in news])
+    resumed = renewed(book, news)
+    notify(
+        *(
+            Wish(
+                number=entry.credit_account % (SUBJECT_MAX + 1),
+                data=confirmation(
+                    entry,
+                    accounts[entry.credit_account],
+                    bonuses[entry.seq],
+                    resumed.get(entry.seq),
+                    branch,
+                ),
+                key=f"top_up:{book}:{entry.seq}",
+                expires_at=entry.created_at + EXPIRES,
+            )
+            for entry in news
+        )
+    )
 
 
 def is_credit(entry: LogEntry) -> bool:
@@ -111,30 +105,24 @@ def is_credit(entry: LogEntry) -> bool:
 
 
 def confirmation(
-    entry: LogEntry, account: Account, currency: str, effects: Iterable[Effect], zone: ZoneInfo
+    entry: LogEntry,
+    account: Account,
+    bonuses: Iterable[Bonus],
+    renewal: RenewedBy | None,
+    branch: Branch,
 ) -> ToppedUp:
     """What is told of a top-up; the balance is that of now."""
-    effects = list(effects)
-    renewals = [each for each in effects if isinstance(each, Renewed)]
+    zone = ZoneInfo(branch.time_zone)
     return ToppedUp(
         amount_minor=entry.amount,
         balance_minor=available(account),
-        currency=currency,
-        bonuses=tuple(each for each in effects if isinstance(each, Granted)),
-        renewal=replace(renewals[-1], until=_in(zone, renewals[-1].until)) if renewals else None,
+        currency=branch.currency,
+        bonuses=tuple(Granted(each.unit, each.amount) for each in bonuses),
+        renewal=renewal and Renewed(names_of(renewal.version), renewal.until.astimezone(zone)),
     )
 
 
-def _in(zone: ZoneInfo, moment: datetime) -> datetime:
-    return moment.astimezone(zone)
-
-
-def _read_until(book: int, limit: int, readers: list[str]) -> int:
-    positions = _positions(book, [READER, *readers])
-    after = positions.get(READER, 0)
-    passed = [positions.get(reader, 0) for reader in readers]
-    if min(passed) >= after + limit:
-        return min(passed)
+def _old_enough(book: int, after: int, limit: int) -> int:
     values: dict[str, int | float] = {
         "book": book,
         "after": after,
@@ -144,10 +132,13 @@ def _read_until(book: int, limit: int, readers: list[str]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_OLD_ENOUGH, values)
         ((old_enough,),) = cursor.fetchall()
-    return ready_until(passed, old_enough)
+    return int(old_enough)
 
 
-def _positions(book: int, readers: list[str]) -> dict[str, int]:
+def _positions(book: int) -> dict[str, int]:
     with connection.cursor() as cursor:
-        cursor.execute(_POSITIONS, (book, readers))
+        cursor.execute(_POSITIONS, (book, [NAME, *AWAITED]))
         return dict(cursor.fetchall())
+
+
+READER = Reader(NAME, handle, until=until)

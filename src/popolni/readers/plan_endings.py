@@ -10,8 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from popolni.catalog.operators.models import Branch
-from popolni.catalog.texts import in_language
-from popolni.core.language import Language
+from popolni.catalog.texts import names_of
 from popolni.ledger.chart import Kind
 from popolni.ledger.client import run
 from popolni.ledger.statements import read_accounts
@@ -92,7 +91,7 @@ def _wishes(branch: Branch, ending: Sequence[Subscription]) -> list[Wish]:
         if money >= each.version.price_minor:
             continue
         data = PlanEnds(
-            plan={language: in_language(each.version, "name", language) for language in Language},
+            plan=names_of(each.version),
             ends_at=each.period_ends_at.astimezone(zone),
             price_minor=each.version.price_minor,
             balance_minor=money,

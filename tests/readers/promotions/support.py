@@ -16,7 +16,8 @@ from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run
 from popolni.ledger.model import Account, LogEntry, Transfer, TransferFlags, Unit
 from popolni.ledger.statements import open_accounts, post, read_accounts, read_log
-from popolni.readers.promotions.granting import grant_bonuses
+from popolni.readers.frame import step
+from popolni.readers.promotions.granting import READER
 from popolni.subscribers.models import Allowance, Number, Subscriber
 from popolni.subscribers.service import open_number
 from popolni.topups.models import BonusesDecided
@@ -114,7 +115,7 @@ class World:
             self.move(account, source, -amount, Code.BUDGET_WITHDRAWAL, at=at)
         return budget
 
-    def move(  # noqa: PLR0913  # all but four by name
+    def move(  # all but four by name
         self, debit: int, credit: int, amount: int, code: int, *, at: datetime | None = NOW,
         **more: Any,
     ) -> LogEntry:  # fmt: skip
@@ -149,7 +150,7 @@ class World:
     def read(self, limit: int = 500) -> int:
         """All that is new; how many entries."""
         total = 0
-        while read := grant_bonuses(self.book, limit):
+        while read := step(READER, self.book, limit):
             total += read
         return total
 

@@ -58,9 +58,7 @@ def test_each_is_named_by_its_account(world: World) -> None:
     expire_bonuses(ENDS, 100)
     ids = {entry.id for entry in world.log() if entry.code == Code.ALLOWANCE_EXPIRY}
     first, second, _third = world.allowances()
-    assert ids == {
-        transfer_id("bonus expiry", world.book, one.account) for one in (first, second)
-    }
+    assert ids == {transfer_id("bonus expiry", world.book, one.account) for one in (first, second)}
 
 
 @pytest.mark.parametrize("at_a_time", [1, 2, 500])
@@ -98,9 +96,7 @@ def test_a_number_that_is_closed(world: World) -> None:
 
 def test_a_plans_allowance_is_left_alone(world: World) -> None:
     account = Kind.PLAN_BYTES.account_id(world.number.pk)
-    Allowance.objects.create(
-        number=world.number, account=account, unit=2, granted=5, ends_at=START
-    )
+    Allowance.objects.create(number=world.number, account=account, unit=2, granted=5, ends_at=START)
     world.move(Kind.ISSUED_BYTES.account_id(), account, 5, Code.ALLOWANCE_GRANT)
     assert expire_bonuses(ENDS, 100) == 2
     assert world.left(account) == [5]

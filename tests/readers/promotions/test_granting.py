@@ -12,13 +12,14 @@ from popolni.catalog.promotions.models import Promotion
 from popolni.catalog.promotions.rules import bonus_id, bonus_reversal_id
 from popolni.core.channel import Channel
 from popolni.core.method import Method
-from popolni.ledger.chart import TOP_UPS, Code, Kind
 from popolni.ledger import client
+from popolni.ledger.chart import TOP_UPS, Code, Kind
 from popolni.ledger.client import atomic, run
 from popolni.ledger.model import LogEntry, TransferFlags, Unit
 from popolni.ledger.statements import Statement, close_accounts
+from popolni.readers.frame import step
 from popolni.readers.promotions import granting
-from popolni.readers.promotions.granting import grant_bonuses, handle
+from popolni.readers.promotions.granting import READER, handle
 from popolni.readers.promotions.rules import PASSED_MAX
 from popolni.subscribers.models import Subscription
 from popolni.subscribers.service import balance, block, close
@@ -239,9 +240,9 @@ def test_funding_gives_nothing_to_those_before(
     """Also where the reader was late, and the money is there when it comes."""
     promotion = world.promote(budget=GIB)
     top_ups = []
-    for step in (None, None, GIB, None, 2 * GIB, None, None, None):
-        if step:
-            world.fund(promotion, step, at=NOW)
+    for funding in (None, None, GIB, None, 2 * GIB, None, None, None):
+        if funding:
+            world.fund(promotion, funding, at=NOW)
         else:
             top_ups.append(world.top_up())
         if reads_between:
@@ -340,9 +341,7 @@ def test_a_bonus_counts_as_far_as_it_was_kept(
 
 
 def test_the_plan_is_that_of_the_top_ups_moment(world: World) -> None:
-    plan = Plan.objects.create(
-        operator=world.operator, code=f"bonuses-{world.book}", kind="data"
-    )
+    plan = Plan.objects.create(operator=world.operator, code=f"bonuses-{world.book}", kind="data")
     version = PlanVersion.objects.create(
         plan=plan, version=1, name_ru="а", name_en="a", name_zh="一", price_minor=0,
         period_unit="month", when_short="stop",
@@ -446,9 +445,7 @@ def test_a_reversal_that_is_read_with_its_top_up(world: World, gives: str, limit
 
 
 @pytest.mark.parametrize(("early", "back"), [(TINY, True), (timedelta(0), False)])
-def test_what_has_ended_is_not_taken_back(
-    world: World, early: timedelta, *, back: bool
-) -> None:
+def test_what_has_ended_is_not_taken_back(world: World, early: timedelta, *, back: bool) -> None:
     world.promote()
     top_up = world.top_up(at=NOW)
     world.read()
@@ -656,10 +653,8 @@ def test_its_queries_do_not_grow(
             world.top_up(number=world.new_number())
         asked.clear()
         with CaptureQueriesContext(connection) as captured:
-            grant_bonuses(world.book, 500)
+            step(READER, world.book, 500)
         counted.append(len(captured) + len(asked))
         world.read()
     assert len(world.effects()) == 14
     assert counted[1] == counted[2] < 30
-
-
