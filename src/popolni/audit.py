@@ -40,6 +40,7 @@ from popolni.catalog.operators.models import (
 )
 from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVersion
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
+from popolni.readers.models import SetAside
 from popolni.readers.webhooks.models import Delivery, Webhook
 from popolni.subscribers.models import IdentityDocument, Number, Subscriber, Subscription
 from popolni.topups.models import Adjustment
@@ -86,6 +87,7 @@ RULES: dict[type[Model], Rule] = {
     Webhook: Rule(without=("sealed",)),  # that it changed, `secret_at` says
     Delivery: Rule(only=("state", "due_at")),  # as people change it; what sends passes this by
     Adjustment: ALL,
+    SetAside: ALL,  # those that a reader puts there, and what people make of them
     User: Rule(secrets=("password",), without=("last_login",), many=("groups", "user_permissions")),
     # Devices also count wrong codes, with each code: that is no change that somebody made.
     TOTPDevice: Rule(secrets=("key",), only=("user", "name", "confirmed", "key")),

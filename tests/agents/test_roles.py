@@ -22,7 +22,7 @@ WRITES = {
         " portednumber promotion promotionbudget user",
         "change": "agent branch carrier channellimit commission complianceprofile contract"
         " credential methodsetting number operator outlet plan planallowance planrate planversion"
-        " portednumber promotion user webhook",
+        " portednumber promotion setaside user webhook",
         "delete": "channellimit planallowance planrate portednumber",
         "ask": "balance budget float",
         "decide": "adjustment",
@@ -43,10 +43,10 @@ WRITES = {
 UNSEEN = {
     "owner": "identitydocument",
     "finance": "credential user identitydocument subscriber carrier numberingrange logentry"
-    " complianceprofile",
+    " complianceprofile setaside",
     "catalogue": "agent contract credential user number subscriber identitydocument adjustment"
-    " topuphour logentry",
-    "support": "contract commission credential user topuphour logentry complianceprofile",
+    " topuphour logentry setaside",
+    "support": "contract commission credential user topuphour logentry complianceprofile setaside",
     "clerk": " ".join(sorted(model for model in MODELS if model)),
     "cashier": " ".join(sorted(model for model in MODELS if model)),
 }

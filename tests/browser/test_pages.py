@@ -9,7 +9,7 @@ from tests.browser.conftest import Office
 LISTS = """
     adjustment agent branch carrier complianceprofile contract number numberingimport
     numberingrange operator outlet plan planversion portednumber promotion promotionbudget
-    region subscriber user
+    region setaside subscriber user
 """.split()  # noqa: SIM905  # easier to read
 FORMS = ["agent", "branch", "complianceprofile", "operator", "outlet", "plan", "promotion", "user"]
 PAGES = [

@@ -73,7 +73,7 @@ _OWNER = (
     _may("add change view", "user")
     | _may("add change", "agent contract commission outlet credential")
     | _may("view", "credential")
-    | _may("view change", "webhook")
+    | _may("view change", "webhook setaside")
     | {"auditlog.view_logentry"}
     | _FINANCE
     | _CATALOGUE

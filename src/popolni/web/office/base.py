@@ -49,7 +49,7 @@ class OfficeAdmin(MoneyFields, ModelAdmin):  # type: ignore[misc]  # unfold carr
     list_filter_submit = True
     warn_unsaved_form = True
     compressed_fields = True
-    actions = (export_csv,)
+    actions: tuple[Any, ...] = (export_csv,)
     checks_class = ModelAdminChecks  # unfold's own asks a database that has no tables yet
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -25,6 +25,7 @@ from popolni.ledger.client import run
 from popolni.readers.models import TopUpHour
 from popolni.subscribers.rules import available
 from popolni.topups.models import Adjustment
+from popolni.web.office import set_aside
 from popolni.web.office.adjustments import waiting_count
 
 COLOURS = {
@@ -60,6 +61,9 @@ def context(request: HttpRequest) -> dict[str, Any]:
         shown["waiting"] = waiting_count(user)
         url = reverse("admin:popolni_adjustment_changelist")
         shown["waiting_url"] = f"{url}?status__exact={Adjustment.Status.WAITING.value}"
+    if user.has_perm(set_aside.VIEW):
+        shown["set_aside"] = set_aside.open_count()
+        shown["set_aside_url"] = set_aside.open_url()
     return shown
 
 

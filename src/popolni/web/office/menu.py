@@ -67,6 +67,7 @@ MENU: list[tuple["str | Promise", list[Entry]]] = [
         _("Administration"),
         [
             Entry(_("Users"), "badge", "user"),
+            Entry(_("Entries set aside"), "report", "setaside"),
             Entry(_("Audit trail"), "fact_check", "auditlog.logentry"),
         ],
     ),

@@ -10,6 +10,7 @@ from popolni.web.office import (
     people,
     plans,
     promotions,
+    set_aside,
 )
 from popolni.web.office.site import office
 
@@ -24,6 +25,7 @@ ROOMS = (
     promotions,
     numbering,
     people,
+    set_aside,
     audit,
 )
 for room in ROOMS:
