@@ -13,12 +13,13 @@ from popolni.agents.rules import (
     OutletTerms,
     commission_minor,
     is_in_force,
+    outlet_allows,
     outlet_refusal,
     share_minor,
 )
 from popolni.core.channel import Channel
 from popolni.core.method import Method
-from popolni.core.refusal import Refusal
+from popolni.core.refusal import AmountRange, Refusal
 
 TERMS = ContractTerms(date(2026, 1, 1), date(2026, 2, 1), {Channel.OSMP: 150})
 
@@ -138,3 +139,20 @@ def test_the_reasons_of_an_outlet_come_in_the_lists_order(
     reasons = sorted((reason for reason in alone if reason), key=order.index)
     expected = reasons[0] if reasons else None
     assert outlet_refusal(outlet, method, amount, day_sum) == expected
+
+
+@pytest.mark.parametrize(
+    ("amounts", "day_sum", "allowed"),
+    [
+        ((1, 10**9), 0, (10_00, 500_00)),
+        ((20_00, 400_00), 0, (20_00, 400_00)),
+        ((1, 10**9), 900_00, (10_00, 100_00)),
+        ((1, 10**9), 990_00, (10_00, 10_00)),
+        ((1, 10**9), 990_01, None),
+        ((500_01, 600_00), 0, None),
+    ],
+)
+def test_the_amounts_that_an_outlet_may_take(
+    amounts: tuple[int, int], day_sum: int, allowed: tuple[int, int] | None
+) -> None:
+    assert outlet_allows(OUTLET, AmountRange(*amounts), day_sum) == allowed

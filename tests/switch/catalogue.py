@@ -62,7 +62,7 @@ def make_catalogue() -> None:
     dialect: dict[str, Any] = {"osmp_commands": ["cancel", "status", "verify"]}
     terminal = _agent("terminal", everywhere, language="en", **rights, **dialect)
     for number, is_active in (("1", True), ("2", False)):
-        _outlet(terminal, f"terminal-{number}", is_active=is_active)
+        new_outlet(terminal, f"terminal-{number}", is_active=is_active)
     _agent("kiosks", [moscow], language="ru")
     _agent("shop", everywhere, language="zh", **rights)
     _agent("other", everywhere, language="en", **rights, **dialect)
@@ -153,8 +153,15 @@ def _agent(
     return agent
 
 
-def _outlet(agent: Agent, code: str, *, is_active: bool) -> None:
-    Outlet.objects.create(
+def new_outlet(agent: Agent, code: str, **fields: Any) -> Outlet:
+    """Of any number of top-ups, as the operators have it, unless `fields` say otherwise."""
+    defaults: dict[str, Any] = {
+        "methods": list(Method),
+        "min_minor": LEAST,
+        "max_minor": MOST,
+        "day_max_minor": DAY_MAX,
+    }
+    return Outlet.objects.create(
         agent=agent,
         code=code,
         kind=Outlet.Kind.KIOSK,
@@ -164,11 +171,7 @@ def _outlet(agent: Agent, code: str, *, is_active: bool) -> None:
         latitude=55,
         longitude=37,
         opening_hours="24/7",
-        methods=list(Method),
-        min_minor=LEAST,
-        max_minor=MOST,
-        day_max_minor=DAY_MAX,
-        is_active=is_active,
+        **{**defaults, **fields},
     )
 
 

@@ -15,9 +15,16 @@ from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import register_arrays, run
 from popolni.ledger.model import LogEntry, Transfer, TransferFlags
-from popolni.ledger.statements import read_log
+from popolni.ledger.statements import open_accounts, read_log
 from popolni.subscribers.models import Number
-from popolni.topups.facts import BookMonth, NumberFacts, month_of, read_facts, read_first_seqs
+from popolni.topups.facts import (
+    BookMonth,
+    NumberFacts,
+    month_of,
+    read_facts,
+    read_first_seqs,
+    read_outlet_sums,
+)
 from popolni.topups.rules import reversal_of
 from tests.agents.support import new_branch, new_number
 from tests.ledger.support import post_at
@@ -223,6 +230,95 @@ def rows_met(node: dict[str, Any]) -> float:
 
 
 LEFT_OUT = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+
+
+# Outlets
+
+
+class Till(Place):
+    """A branch with an agent's float, from which outlets are paid for."""
+
+    AGENT = 4711
+
+    def __init__(self, zone: str = "Asia/Yekaterinburg") -> None:
+        super().__init__(zone)
+        self.float = Kind.AGENT_FLOAT.account_id(self.AGENT)
+        run(open_accounts(self.branch.book, [Kind.AGENT_FLOAT.account(self.AGENT)]))
+        id_ = transfer_id("facts", next(_names))
+        bank = Kind.BANK.account_id()
+        self._posted(Transfer(id_, bank, self.float, 10**9, Code.FLOAT_FUNDING), EARLY)
+
+    def take(
+        self, outlet: int | None, amount: int, at: datetime = NOW, code: int = Code.TOP_UP_OSMP
+    ) -> LogEntry:
+        id_ = transfer_id("facts", next(_names))
+        transfer = Transfer(id_, self.float, self.money, amount, code, reference_id=outlet)
+        return self._posted(transfer, at)
+
+
+EARLY = NOW - 50 * DAY
+
+
+def outlet_sums(*tills: Till, of: int = Till.AGENT) -> dict[int, int]:
+    months = [till.month() for till in tills]
+    return run(read_outlet_sums({31: of, 32: of, 33: of}, months))
+
+
+def test_what_outlets_took_today(database_url: str) -> None:
+    assert database_url
+    till, moscow = Till(), Till("Europe/Moscow")
+    till.take(31, 1, TODAY - TINY)
+    for entry in (till.take(31, 10, TODAY), till.take(32, 500, TODAY)):
+        assert entry.reference_id
+    moscow.take(31, 7_000, TODAY)  # there it is yesterday still
+    till.take(31, 100, code=Code.TOP_UP_API)
+    till.take(None, 1_000)
+    till.post(NOW, 10_000)  # no agent's
+    moscow.take(31, 20_000)
+    assert outlet_sums(till) == {31: 110, 32: 500, 33: 0}
+    assert outlet_sums(till, moscow) == {31: 20_110, 32: 500, 33: 0}
+    assert outlet_sums(till, moscow, of=1) == {31: 0, 32: 0, 33: 0}
+    assert outlet_sums() == {}
+    assert run(read_outlet_sums({}, [till.month()])) == {}
+
+
+def test_what_outlets_gave_back(database_url: str) -> None:
+    assert database_url
+    till = Till()
+    yesterdays = till.take(31, 1, TODAY - TINY)
+    first, second = till.take(31, 10, TODAY), till.take(32, 100, TODAY)
+    till.take(31, 1_000)
+    till.reverse(yesterdays, NOW)
+    assert outlet_sums(till) == {31: 1_010, 32: 100, 33: 0}
+    till.reverse(first, NOW)
+    till.reverse(second, NOW)
+    assert outlet_sums(till) == {31: 1_000, 32: 0, 33: 0}
+
+
+def test_it_reads_no_more_of_the_log_than_is_the_outlets(
+    database_url: str, session_connection: psycopg.Connection
+) -> None:
+    """A chain's float has paid for all of it."""
+    assert database_url
+    till = Till()
+    for outlet in (None, *range(100, 140)):
+        transfers = [
+            Transfer(
+                transfer_id("facts", next(_names)), till.float, till.money, 1, Code.TOP_UP_OSMP,
+                reference_id=outlet,
+            )
+            for _ in range(100)
+        ]  # fmt: skip
+        run(post_at(till.branch.book, transfers, NOW))
+    register_arrays(session_connection)
+    session_connection.execute("analyze ledger.transfer")
+    statement = read_outlet_sums({100: Till.AGENT, 101: Till.AGENT}, [till.month()])
+    plan = session_connection.execute(
+        f"explain (analyze, format json) {statement.sql}",
+        statement.arguments,
+    ).fetchone()
+    assert plan
+    assert rows_met(plan[0][0]["Plan"]) < 3 * 4 * 100 * 2
 
 
 # Against the log

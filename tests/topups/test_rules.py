@@ -121,6 +121,9 @@ def off(**outlet: Any) -> AgentTerms:
     return replace(AGENT, outlets={"shops-1": replace(OUTLET, terms=terms)})
 
 
+MUST_NAME = replace(AGENT, names_outlets=True)
+
+
 # What is refused
 
 # By what it takes to be refused for it, and for nothing before it: of the ask, of the number.
@@ -180,7 +183,13 @@ def test_of_two_obstacles_the_first_in_the_list(first: Refusal, second: Refusal)
         ({}, FACTS._replace(branch_id=2), "contract_not_in_force"),
         # outlets: those that we know
         ({"outlet": "1"}, FACTS, None),
-        ({"outlet": "somewhere"}, FACTS, None),
+        ({"outlet": "somewhere"}, FACTS, None),  # a terminal's name of its own
+        ({"outlet": "somewhere", "channel": Channel.API}, FACTS, "outlet_unknown"),
+        ({"outlet": "somewhere", "channel": Channel.API}, None, "outlet_unknown"),
+        ({"outlet": "somewhere", "agent": MUST_NAME}, FACTS, "outlet_unknown"),
+        ({"agent": MUST_NAME}, FACTS, "outlet_unknown"),
+        ({"outlet": "1", "agent": MUST_NAME}, FACTS, None),
+        ({"outlet": "1", "agent": off(is_active=False)}, None, "outlet_inactive"),
         ({"outlet": "1", "agent": off(is_active=False)}, FACTS, "outlet_inactive"),
         ({"outlet": "shops-1", "agent": off(is_active=False)}, FACTS, "outlet_inactive"),
         ({"outlet": "2", "agent": off(is_active=False)}, FACTS, None),
@@ -204,6 +213,32 @@ def test_what_is_refused(
 ) -> None:
     refused = refuse(CATALOGUE, ASK._replace(**asked), facts, NOW)
     assert (refused.refusal.value if refused else None) == refusal
+
+
+@pytest.mark.parametrize(
+    ("asked", "facts", "today_minor", "refusal", "allowed"),
+    [
+        ({}, FACTS, 2_900_00, None, None),
+        ({}, FACTS, 2_900_01, "outlet_day_limit", (10_00, 99_99)),
+        ({}, FACTS, 2_995_00, "outlet_day_limit", None),
+        ({"outlet": None}, FACTS, 2_900_01, None, None),  # nobody's
+        ({"amount_minor": 999_99}, FACTS, 2_900_01, "outlet_day_limit", (10_00, 99_99)),
+        ({"amount_minor": 2_000_01}, FACTS, 0, "amount_too_large", (10_00, 999_99)),
+        ({}, FACTS._replace(spent_today_minor=5_950_00), 2_960_00, "day_limit", (10_00, 40_00)),
+    ],
+)
+def test_the_limits_of_an_outlet(
+    asked: dict[str, Any],
+    facts: NumberFacts,
+    today_minor: int,
+    refusal: str | None,
+    allowed: tuple[int, int] | None,
+) -> None:
+    ask = ASK._replace(outlet="1")._replace(**asked)
+    refused = refuse(CATALOGUE, ask, facts, NOW, today_minor)
+    assert (refused and refused.refusal.value, refused and refused.allowed) == (refusal, allowed)
+    decision = decide(CATALOGUE, ask, facts, NOW, today_minor)
+    assert decision.refused == refused
 
 
 def test_the_contract_says_how_who_pays_is_identified() -> None:

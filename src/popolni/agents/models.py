@@ -59,6 +59,12 @@ class Agent(models.Model):
         verbose_name=_("more OSMP commands"),
     )
 
+    names_outlets = models.BooleanField(
+        _("names its outlets"),
+        default=False,
+        help_text=_("a top-up that names none of its outlets is refused"),
+    )
+
     class Meta:
         verbose_name = _("agent")
         verbose_name_plural = _("agents")

@@ -7,7 +7,7 @@ from datetime import date
 
 from popolni.core.channel import Channel
 from popolni.core.method import Method
-from popolni.core.refusal import Refusal
+from popolni.core.refusal import AmountRange, Refusal
 
 BASIS_POINTS = 10_000
 """Of the whole."""
@@ -72,3 +72,12 @@ def outlet_refusal(
         (day_sum_minor + amount_minor > terms.day_max_minor, Refusal.OUTLET_DAY_LIMIT),
     )
     return next((refusal for applies, refusal in checks if applies), None)
+
+
+def outlet_allows(
+    terms: OutletTerms, amounts: AmountRange, day_sum_minor: int
+) -> AmountRange | None:
+    """Which of these amounts the outlet may take now, by its limits; None: none of them."""
+    least = max(amounts.least_minor, terms.min_minor)
+    most = min(amounts.most_minor, terms.max_minor, terms.day_max_minor - day_sum_minor)
+    return AmountRange(least, most) if least <= most else None

@@ -26,7 +26,7 @@ class Refusal(StrEnum):
 
     AGENT_INACTIVE = auto()
     OUTLET_UNKNOWN = auto()
-    """The agent has no such outlet."""
+    """The agent has no such outlet; or must name one, and named none."""
     OUTLET_INACTIVE = auto()
 
     NUMBER_MALFORMED = auto()

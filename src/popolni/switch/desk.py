@@ -11,7 +11,6 @@ durable.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -22,8 +21,16 @@ from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.ledger.model import Posted, Transfer
 from popolni.ledger.statements import post, read_transfers
 from popolni.switch.batches import Batches, Busy, Limits, Step, Waiting
+from popolni.switch.underway import UnderWay, outlet_of
 from popolni.topups.catalogue import Catalogue
-from popolni.topups.facts import BookMonth, NumberFacts, month_of, read_facts, read_first_seqs
+from popolni.topups.facts import (
+    BookMonth,
+    NumberFacts,
+    month_of,
+    read_facts,
+    read_first_seqs,
+    read_outlet_sums,
+)
 from popolni.topups.rules import (
     Answer,
     Ask,
@@ -46,27 +53,18 @@ UNKNOWN = Unknown()
 log = logging.getLogger("popolni.switch")
 
 
+class Known(NamedTuple):
+    """What the database knows: of numbers, and what outlets took today, by their ids."""
+
+    numbers: Mapping[int, NumberFacts]
+    outlets: Mapping[int, int]
+
+
 class Decided(NamedTuple):
     """An ask, and the transfer that answers it."""
 
     ask: Ask
     decision: Decision
-
-
-@dataclass(slots=True)
-class _UnderWay:
-    """What may not be in the facts yet: its decision, and how many asks wait for it."""
-
-    decision: Decision
-    asks: int = 0
-
-
-_Content = tuple[str, int, str, int, int]
-"""Whose and which identifier, number, sum: a copy has the same, whatever else it says."""
-
-
-def _content(ask: Ask) -> _Content:
-    return ask.channel, ask.agent.id, ask.reference, ask.number, ask.amount_minor
 
 
 Asks = Batches[Ask, Answer | None]
@@ -99,8 +97,7 @@ class Desk:
         self._months: dict[int, BookMonth] = {}
         self._asks: Asks = Batches(self._decide, lambda _ask, _step: UNAVAILABLE, limits)
         self._lanes: dict[int, Lane] = {}
-        self._under_way: dict[_Content, _UnderWay] = {}
-        self._sums: dict[int, int] = {}  # of what is under way, by number
+        self._under_way = UnderWay()
         self._settled: list[Decided] = []
 
     @property
@@ -145,31 +142,39 @@ class Desk:
     async def _decide(self, batch: Sequence[Waiting[Ask, Answer | None]]) -> None:
         """Decides a batch, and hands each transfer to its lane."""
         for ask, _decision in self._settled:  # committed before the facts are read
-            self._leave(ask)
+            self._under_way.leave(ask)
         self._settled = []
         catalogue = self._catalogue()
         months = await self.months(catalogue)
-        numbers = list({one.question.number for one in batch})
-        facts = await self._ledger.run(read_facts(numbers, months))
+        known = await self._read([one.question for one in batch], months)
         now = self._clock()
         for one in batch:
             if not one.is_over:  # else it has heard that nothing was decided
-                self._hand_over(catalogue, one, facts, now)
+                self._hand_over(catalogue, one, known, now)
+
+    async def _read(self, asks: Sequence[Ask], months: Sequence[BookMonth]) -> Known:
+        """Raises LedgerUnavailable."""
+        numbers = self._ledger.run(read_facts(list({ask.number for ask in asks}), months))
+        outlets = {id_: ask.agent.id for ask in asks if ask.outlet and (id_ := outlet_of(ask))}
+        if not outlets:  # most name none, and do not pay for it
+            return Known(await numbers, {})
+        sums = self._ledger.run(read_outlet_sums(outlets, months))
+        return Known(*await asyncio.gather(numbers, sums))
 
     def _hand_over(
-        self,
-        catalogue: Catalogue,
-        one: Waiting[Ask, Answer | None],
-        facts: Mapping[int, NumberFacts],
-        now: datetime,
+        self, catalogue: Catalogue, one: Waiting[Ask, Answer | None], known: Known, now: datetime
     ) -> None:
         ask = one.question
-        same = self._under_way.get(_content(ask))
-        if same:  # decided already: the ledger says which of the copies came first
-            decision = same.decision
-        else:
+        decision = self._under_way.decision_of(ask)
+        if decision is None:
             try:
-                decided = self._decide_one(catalogue, ask, facts.get(ask.number), now)
+                decided = self._decide_one(
+                    catalogue,
+                    ask,
+                    known.numbers.get(ask.number),
+                    now,
+                    known.outlets.get(outlet_of(ask), 0) if known.outlets else 0,
+                )
             except LookupError:
                 one.tell(UNAVAILABLE)
                 return
@@ -182,43 +187,28 @@ class Desk:
         except Busy:
             one.tell(UNAVAILABLE)
             return
-        self._enter(ask, decision)
+        self._under_way.enter(ask, decision)
 
     def _decide_one(
-        self, catalogue: Catalogue, ask: Ask, facts: NumberFacts | None, now: datetime
+        self,
+        catalogue: Catalogue,
+        ask: Ask,
+        facts: NumberFacts | None,
+        now: datetime,
+        outlet_today_minor: int,
     ) -> Decision | None:
         """None: it would be let in but for what is under way, which may yet come to nothing."""
-        sum_minor = self._sums.get(ask.number, 0)
-        if not facts or not sum_minor:
-            return decide(catalogue, ask, facts, now)
+        number_minor, outlet_minor = self._under_way.sums(ask)
+        if not facts or not (number_minor or outlet_minor):
+            return decide(catalogue, ask, facts, now, outlet_today_minor)
         with_sum = facts._replace(
-            spent_today_minor=facts.spent_today_minor + sum_minor,
-            spent_month_minor=facts.spent_month_minor + sum_minor,
+            spent_today_minor=facts.spent_today_minor + number_minor,
+            spent_month_minor=facts.spent_month_minor + number_minor,
         )
-        decision = decide(catalogue, ask, with_sum, now)
-        if decision.refused and not refuse(catalogue, ask, facts, now):
+        decision = decide(catalogue, ask, with_sum, now, outlet_today_minor + outlet_minor)
+        if decision.refused and not refuse(catalogue, ask, facts, now, outlet_today_minor):
             return None
         return decision
-
-    def _enter(self, ask: Ask, decision: Decision) -> None:
-        content = _content(ask)
-        if content not in self._under_way:
-            self._under_way[content] = _UnderWay(decision)
-            if decision.refused is None:
-                self._sums[ask.number] = self._sums.get(ask.number, 0) + ask.amount_minor
-        self._under_way[content].asks += 1
-
-    def _leave(self, ask: Ask) -> None:
-        content = _content(ask)
-        under_way = self._under_way[content]
-        under_way.asks -= 1
-        if under_way.asks:
-            return
-        del self._under_way[content]
-        if under_way.decision.refused is None:
-            self._sums[ask.number] -= ask.amount_minor
-            if not self._sums[ask.number]:
-                del self._sums[ask.number]
 
     def _lane(self, book: int) -> Lane:
         if book not in self._lanes:
@@ -229,7 +219,7 @@ class Desk:
     def _too_late(self, decided: Decided, step: Step) -> Answer:
         if step is Step.CALLED:
             return UNKNOWN
-        self._leave(decided.ask)  # it left the queue and will not be posted
+        self._under_way.leave(decided.ask)  # it left the queue and will not be posted
         return UNAVAILABLE
 
     async def _answer_lane(

@@ -7,7 +7,7 @@ never gets one: `RESULTS` has the whole list of refusals, and whatever is not de
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from time import perf_counter
@@ -45,7 +45,7 @@ from popolni.switch.live import NoCatalogue
 from popolni.switch.program import Program, look_up_number, one
 from popolni.switch.words import fields_of, refusal_in_words
 from popolni.topups.catalogue import AgentTerms
-from popolni.topups.facts import read_facts, read_first_seqs
+from popolni.topups.facts import BookMonth, read_facts, read_first_seqs, read_outlet_sums
 from popolni.topups.quote import quote
 from popolni.topups.reversals import Found, find_by_id, find_by_place, read_reversed
 from popolni.topups.rules import (
@@ -53,6 +53,7 @@ from popolni.topups.rules import (
     Credited,
     Refused,
     ReversalRefusal,
+    find_outlet,
     least_amount,
     read_digits,
     refusal_in,
@@ -247,7 +248,9 @@ async def _check(program: Program, agent: AgentTerms, request: Request) -> Told:
     months = await program.desk.months(catalogue)
     facts = (await program.enquire(one(read_facts([number], months)))).get(number)
     amount_minor = request.amount_minor or least_amount(catalogue, facts, Channel.OSMP)
-    quoted = await program.enquire(quote(catalogue, _ask(agent, request, amount_minor), facts, now))
+    ask = _ask(agent, request, amount_minor)
+    outlet_today = await _outlet_today(program, ask, months)
+    quoted = await program.enquire(quote(catalogue, ask, facts, now, outlet_today))
     fields = fields_of(quoted, has_amount=request.amount_minor is not None)
     if quoted.refused:
         told = await _refuse(agent, request, quoted.refused)
@@ -255,6 +258,14 @@ async def _check(program: Program, agent: AgentTerms, request: Request) -> Told:
         told = Told(Response(request.txn_id, Result.DONE), "done")
     response = told.response._replace(fields=tuple(Field(*pair) for pair in fields))
     return told._replace(response=response)
+
+
+async def _outlet_today(program: Program, ask: Ask, months: Sequence[BookMonth]) -> int:
+    outlet = find_outlet(ask.agent, ask.outlet)
+    if outlet is None:
+        return 0
+    sums = await program.enquire(one(read_outlet_sums({outlet.id: ask.agent.id}, months)))
+    return sums[outlet.id]
 
 
 async def _status(program: Program, agent: AgentTerms, request: Request) -> Told:

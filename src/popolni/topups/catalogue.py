@@ -100,6 +100,7 @@ class AgentTerms:
     """An agent: who it is, how it proves that, what it may. Contracts are by branch id.
 
     `reversal_s`: for how long after a top-up it may reverse it by itself; 0: not at all.
+    `names_outlets`: each of its top-ups must name one of them.
     """
 
     id: int
@@ -113,6 +114,7 @@ class AgentTerms:
     requests_per_s: int | None = None
     reversal_s: int = 0
     osmp_commands: frozenset[str] = frozenset()
+    names_outlets: bool = False
     contracts: Mapping[int, ContractSetting]
     outlets: Mapping[str, OutletSetting]
 
@@ -236,6 +238,7 @@ def _agent_terms(
         requests_per_s=row.requests_per_s,
         reversal_s=60 * row.reversal_minutes,
         osmp_commands=frozenset(row.osmp_commands),
+        names_outlets=row.names_outlets,
         contracts=contracts,
         outlets=outlets,
     )

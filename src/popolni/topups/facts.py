@@ -1,6 +1,6 @@
 """What is asked of the database about numbers before a top-up is decided: one query for a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -43,6 +43,7 @@ def month_of(zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
     )
 
 
+_FLOAT = Kind.AGENT_FLOAT.value.code * (SUBJECT_MAX + 1)  # and an agent
 _MONEY = Kind.SUBSCRIBER_MONEY.value.code * (SUBJECT_MAX + 1)  # and a number: its account
 
 _FIRST_SEQ = """
@@ -56,6 +57,15 @@ def read_first_seqs(moments: Sequence[tuple[int, datetime]]) -> Statement[dict[i
     return Statement(_FIRST_SEQ, (encode_integers(Int4Array, books), encode_times(ats)), dict)
 
 
+_MISSED = """
+        cross join lateral (  -- what a pending one did not become
+            select case when t.flags & 2 = 0 then 0 else coalesce((
+                select t.amount - case when r.flags & 4 <> 0 then r.amount else 0 end
+                from ledger.transfer as r
+                where r.book = t.book and r.pending_id = t.id
+            ), 0) end
+        ) as missed (amount)"""
+_IS_TOP_UP = f"t.code between {min(TOP_UPS.values())} and {max(TOP_UPS.values())}"
 # The sums come from the accounts' own part of the log, and only of this month: a number that is
 # topped up for years costs no more than a new one. Nothing here waits for a lock.
 _FACTS = f"""
@@ -74,19 +84,12 @@ _FACTS = f"""
             sum(t.amount - missed.amount)::bigint as month,
             sum(t.amount - missed.amount)
                 filter (where t.created_at >= b.day_starts_at)::bigint as today
-        from ledger.transfer as t
-        cross join lateral (  -- what a pending one did not become
-            select case when t.flags & 2 = 0 then 0 else coalesce((
-                select t.amount - case when r.flags & 4 <> 0 then r.amount else 0 end
-                from ledger.transfer as r
-                where r.book = t.book and r.pending_id = t.id
-            ), 0) end
-        ) as missed (amount)
+        from ledger.transfer as t {_MISSED}
         where
             t.book = b.book
             and t.credit_account = {_MONEY} + wanted.number
             and t.seq >= b.seq
-            and t.code between {min(TOP_UPS.values())} and {max(TOP_UPS.values())}
+            and {_IS_TOP_UP}
             and t.flags & 12 = 0
             and t.created_at >= b.month_starts_at
     ) as paid on true
@@ -133,3 +136,60 @@ def read_facts(
 
 
 _STATUSES = {status.value: status for status in NumberStatus}
+
+
+# Its top-ups have an index of their own; what went back came to the agent's float, as little else.
+_OUTLETS = f"""
+    select wanted.outlet, sum(taken.amount - back.amount)::bigint
+    from unnest(%(outlets)s, %(agents)s) as wanted (outlet, agent)
+    cross join unnest(%(books)s, %(days)s, %(seqs)s) as b (book, day_starts_at, seq)
+    cross join lateral (
+        select coalesce(sum(t.amount - missed.amount), 0)
+        from ledger.transfer as t {_MISSED}
+        where
+            t.book = b.book
+            and t.reference_id = wanted.outlet
+            and t.created_at >= b.day_starts_at
+            and {_IS_TOP_UP}
+            and t.debit_account = {_FLOAT} + wanted.agent
+            and t.flags & 12 = 0
+    ) as taken (amount)
+    cross join lateral (
+        select coalesce(sum(u.amount), 0)
+        from ledger.transfer as t
+        cross join lateral (
+            select * from ledger.transfer as x
+            where x.book = t.book and x.seq = t.reference_id offset 0
+        ) as u
+        where
+            taken.amount > 0
+            and t.book = b.book
+            and t.credit_account = {_FLOAT} + wanted.agent
+            and t.seq >= b.seq
+            and t.code = {Code.TOP_UP_REVERSAL.value}
+            and t.created_at >= b.day_starts_at
+            and u.reference_id = wanted.outlet
+            and u.created_at >= b.day_starts_at
+    ) as back (amount)
+    group by wanted.outlet"""  # noqa: S608  # constants only
+
+
+def read_outlet_sums(
+    outlets: Mapping[int, int], months: Sequence[BookMonth]
+) -> Statement[dict[int, int]]:
+    """What outlets, each with its agent, were paid today, in minor units; all of them are there.
+
+    In all these branches together, each with its own day; what was reversed since is left out.
+    """
+    _, books, days, _, seqs = zip(*months, strict=True) if months else ((),) * 5
+    return Statement(
+        _OUTLETS,
+        {
+            "outlets": encode_integers(Int8Array, list(outlets)),
+            "agents": encode_integers(Int8Array, list(outlets.values())),
+            "books": encode_integers(Int4Array, books),
+            "days": encode_times(days),
+            "seqs": encode_integers(Int8Array, seqs),
+        },
+        dict,
+    )

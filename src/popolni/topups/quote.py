@@ -80,9 +80,15 @@ def _holder(rows: list[tuple[Any, ...]]) -> Holder | None:
     return Holder(name, Language(language), version, status == "lapsed", started_at, period_ends_at)
 
 
-def quote(catalogue: Catalogue, ask: Ask, facts: NumberFacts | None, now: datetime) -> Steps[Quote]:
-    """What this top-up would meet and bring at this moment."""
-    refused = refuse(catalogue, ask, facts, now)
+def quote(
+    catalogue: Catalogue,
+    ask: Ask,
+    facts: NumberFacts | None,
+    now: datetime,
+    outlet_today_minor: int = 0,
+) -> Steps[Quote]:
+    """What this top-up would meet and bring at this moment. The facts are as `decide` has them."""
+    refused = refuse(catalogue, ask, facts, now, outlet_today_minor)
     branch = catalogue.branches.get(facts.branch_id) if facts else None
     if branch is None:
         return Quote(ask=ask, refused=refused)

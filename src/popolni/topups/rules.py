@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum, auto
 from typing import NamedTuple
 
-from popolni.agents.rules import is_in_force, outlet_refusal
+from popolni.agents.rules import is_in_force, outlet_allows, outlet_refusal
 from popolni.catalog.operators import rules as operators
 from popolni.catalog.operators.rules import Identity
 from popolni.core.channel import Channel
@@ -38,6 +38,7 @@ _OF_AMOUNT = frozenset(
         Refusal.IDENTITY_NEEDED,
         Refusal.DAY_LIMIT,
         Refusal.MONTH_LIMIT,
+        Refusal.OUTLET_DAY_LIMIT,
     }
 )
 """Another sum may be let in."""
@@ -118,13 +119,20 @@ def read_digits(text: str) -> tuple[int, int] | None:
     return int(book), int(seq)
 
 
-def decide(catalogue: Catalogue, ask: Ask, facts: NumberFacts | None, now: datetime) -> Decision:
+def decide(
+    catalogue: Catalogue,
+    ask: Ask,
+    facts: NumberFacts | None,
+    now: datetime,
+    outlet_today_minor: int = 0,
+) -> Decision:
     """The transfer that answers the ask.
 
     `facts` are the number's, with what else is under way for it added; None: it is not ours.
-    Raises LookupError while there is no branch at all.
+    `outlet_today_minor`: what the outlet that the ask names took on this day, with what is under
+    way there. Raises LookupError while there is no branch at all.
     """
-    refused = refuse(catalogue, ask, facts, now)
+    refused = refuse(catalogue, ask, facts, now, outlet_today_minor)
     branch = catalogue.branches.get(facts.branch_id) if facts else None
     book = branch.book if branch else book_of_memos(catalogue)
     if refused:
@@ -144,11 +152,16 @@ def book_of_memos(catalogue: Catalogue) -> int:
 
 
 def refuse(
-    catalogue: Catalogue, ask: Ask, facts: NumberFacts | None, now: datetime
+    catalogue: Catalogue,
+    ask: Ask,
+    facts: NumberFacts | None,
+    now: datetime,
+    outlet_today_minor: int = 0,
 ) -> Refused | None:
     """The first reason in the order of `Refusal`; None: only the ledger may stand against it."""
-    if not ask.agent.is_active:
-        return Refused(Refusal.AGENT_INACTIVE)
+    outlet = find_outlet(ask.agent, ask.outlet)
+    if refusal := _refuse_who_asks(ask, outlet):
+        return Refused(refusal)
     if facts is None or (branch := catalogue.branches.get(facts.branch_id)) is None:
         return Refused(Refusal.NUMBER_UNKNOWN)
     contract = ask.agent.contracts.get(branch.id)
@@ -167,13 +180,28 @@ def refuse(
         reasons.append(Refusal.CONTRACT_NOT_IN_FORCE)
     if ask.currency not in (None, branch.currency):
         reasons.append(Refusal.CURRENCY_OTHER)
-    if outlet := find_outlet(ask.agent, ask.outlet):
-        reasons.append(outlet_refusal(outlet.terms, ask.method, ask.amount_minor, 0))
+    if outlet:
+        reasons.append(
+            outlet_refusal(outlet.terms, ask.method, ask.amount_minor, outlet_today_minor)
+        )
     refusals = [reason for reason in reasons if reason is not None]
     if not refusals:
         return None
     first = min(refusals, key=_ORDER.__getitem__)
-    return Refused(first, operators.allowed_now(profile, request) if first in _OF_AMOUNT else None)
+    allowed = operators.allowed_now(profile, request) if first in _OF_AMOUNT else None
+    if allowed and outlet:
+        allowed = outlet_allows(outlet.terms, allowed, outlet_today_minor)
+    return Refused(first, allowed)
+
+
+def _refuse_who_asks(ask: Ask, outlet: OutletSetting | None) -> Refusal | None:
+    if not ask.agent.is_active:
+        return Refusal.AGENT_INACTIVE
+    if outlet:
+        return None if outlet.terms.is_active else Refusal.OUTLET_INACTIVE
+    # A terminal's name of its own may be no outlet's.
+    is_said = ask.outlet and ask.channel is not Channel.OSMP
+    return Refusal.OUTLET_UNKNOWN if is_said or ask.agent.names_outlets else None
 
 
 def least_amount(catalogue: Catalogue, facts: NumberFacts | None, channel: Channel) -> int:

@@ -7,14 +7,8 @@ from typing import Any
 from popolni.core.refusal import Refusal
 from tests.switch.support import Answer, Switch, basic, new_reference, password_of, request
 
-PARTNER_CHANNEL_HAS_NO = {
-    Refusal.AGENT_INACTIVE,
-    Refusal.OUTLET_UNKNOWN,
-    Refusal.OUTLET_INACTIVE,
-    Refusal.OUTLET_METHOD_OFF,
-    Refusal.OUTLET_DAY_LIMIT,
-}
-"""Outlets play no part, and who is off is not let in."""
+PARTNER_CHANNEL_HAS_NO = {Refusal.AGENT_INACTIVE, Refusal.CANCELLED}
+"""Who is off is not let in; and nothing can be cancelled before it came."""
 
 
 @dataclass(frozen=True)

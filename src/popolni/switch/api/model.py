@@ -18,6 +18,7 @@ AMOUNT_MAX_MINOR = 2**53 - 1
 """The largest whole number that every reader of JSON reads exactly."""
 REFERENCE_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
 REFERENCE_MAX = 64
+OUTLET_MAX = 50
 ID_PATTERN = r"^[1-9][0-9]{0,8}-[1-9][0-9]{0,17}$"
 
 Id = Annotated[
@@ -83,6 +84,14 @@ class Order(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     identity: Annotated[
         Identity | None,
         Meta(description="How the payer said who they are; if not given, as your contract says."),
+    ] = None
+    outlet: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=OUTLET_MAX)] | None,
+        Meta(
+            description="The code of your outlet where it is paid, with or without your own in"
+            " front of it. The outlet's limits hold then.",
+            examples=["17"],
+        ),
     ] = None
     paid_at: Annotated[
         Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})] | None,

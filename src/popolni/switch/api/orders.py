@@ -104,6 +104,7 @@ def _read_ask(call: Call, order: Order) -> Ask:
         method=order.method,
         identity=order.identity,
         reference_at=paid_at and in_zone(paid_at),
+        outlet=order.outlet,
     )
 
 

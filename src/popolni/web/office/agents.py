@@ -136,7 +136,13 @@ class AgentAdmin(RoomAdmin):
         (None, {"fields": (("code", "name"), ("is_active", "sees_names"), "networks")}),
         (
             gettext_lazy("Its machines"),
-            {"fields": (("requests_per_s", "reversal_minutes"), ("language", "osmp_commands"))},
+            {
+                "fields": (
+                    ("requests_per_s", "reversal_minutes"),
+                    ("language", "osmp_commands"),
+                    "names_outlets",
+                )
+            },
         ),
     )
     inlines = (Contracts, Outlets, Credentials)
