@@ -2,10 +2,14 @@
 
 import io
 import json
+import os
 import re
+import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,9 +18,14 @@ from psycopg.conninfo import conninfo_to_dict
 from popolni import cli
 from popolni.catalog.operators.models import Branch
 from popolni.commands.usage import add_usage
+from popolni.core.identifiers import transfer_id
+from popolni.ledger.chart import Kind
+from popolni.ledger.model import Unit
+from tests.conftest import SOURCE
 from tests.subscribers.conftest import branch
 from tests.subscribers.support import log
-from tests.subscribers.usage.test_files import a_file
+from tests.subscribers.usage.support import left_on, new_plan, on_plan
+from tests.subscribers.usage.test_files import HEAD, a_file
 
 __all__ = ["branch"]  # the fixture
 
@@ -89,6 +98,48 @@ def test_a_stream_for_programs(
     assert head == "line,identifier,covered,reason,money_minor,receipt,repeated"
     assert re.fullmatch(rf"2,f{number}-1,90,,0,{branch.book}-\d+,no", first)
     assert re.fullmatch(rf"3,f{number}-2,30,,200,{branch.book}-\d+,no", second)
+
+
+def test_a_charger_that_is_killed(
+    branch: Branch, tmp_path: Path, database_url: str, capsys: Capture
+) -> None:
+    """What it charged, it charged once; the same file does the rest."""
+    version = new_plan(allowances={Unit.SECOND: 300})
+    numbers = [on_plan(branch, version, money_minor=50_00) for _ in range(4)]
+    for number in numbers:
+        number.allowances.update(ends_at=datetime(2100, 1, 1, tzinfo=UTC))
+    name, at, last = f"k{branch.book}", "2026-02-10T12:00:00+03:00", 6_000
+    rows = [f"{name}-{n},{numbers[n % 4].number},second,1,{at}" for n in range(1, last + 1)]
+    path = write(tmp_path / "events.csv", f"{HEAD}\n" + "\n".join(rows))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "popolni", "usage", "--file", str(path)],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    first = transfer_id("usage", f"{name}-1")
+    with psycopg.connect(database_url, autocommit=True) as other:
+        found = "select count(*) from ledger.transfer where id = %s"
+        while other.execute(found, (UUID(bytes=first),)).fetchone() == (0,):
+            assert process.poll() is None, "it ended"
+    process.kill()
+    process.wait()
+
+    assert cli.main(["usage", "--file", str(path)]) == 0
+    counted = re.match(
+        r"([\d,]+) events? charged, 0 cut, ([\d,]+) refused, ([\d,]+) answered before",
+        capsys.readouterr().out,
+    )
+    assert counted
+    charged, refused, before = (int(figure.replace(",", "")) for figure in counted.groups())
+    assert charged + refused + before == last
+    assert 0 < before < last
+    # 300 of the plan and 25 begun minutes each, of one second
+    plan, money = (
+        [kind.account_id(number.number) for number in numbers]
+        for kind in (Kind.PLAN_SECONDS, Kind.SUBSCRIBER_MONEY)
+    )
+    assert left_on(branch, *plan, *money) == [0] * 8
+    (spent,) = left_on(branch, Kind.OPERATOR_REVENUE.account_id())
+    assert spent == 4 * 50_00
 
 
 @pytest.mark.parametrize(

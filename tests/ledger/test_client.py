@@ -79,6 +79,9 @@ def test_a_post_joins_djangos_transaction(book: int, ledger: Ledger) -> None:
 def test_the_turn_of_a_book_is_kept_until_commit(book: int, database_url: str) -> None:
     with atomic():
         assert run(statements.lock_book(book)) is True
+        with connection.cursor() as cursor:  # who is silent doesn't keep it
+            cursor.execute("show idle_in_transaction_session_timeout")
+            assert cursor.fetchone() == ("5s",)
         with psycopg.connect(database_url) as other, pytest.raises(psycopg.errors.LockNotAvailable):
             other.execute("select from ledger.book where book = %s for update nowait", (book,))
         run(statements.post(book, transfers(book, 1)))

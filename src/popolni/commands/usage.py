@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from popolni.commands.common import add_data, count, django_on_database
+from popolni.commands.common import add_data, count, django_on_database, progress_bar
 from popolni.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from popolni.subscribers.usage.files import Charged
 
 STANDARD_INPUT = "-"
+PROGRESS_EVERY = 1_000
 ANSWERS = ("line", "identifier", "covered", "reason", "money_minor", "receipt", "repeated")
 
 
@@ -48,17 +50,31 @@ def run_usage(args: argparse.Namespace) -> int:
         file = stack.enter_context(_opened(args.file))
         write = stack.enter_context(_answers_to(args.answers))
         stack.enter_context(django_on_database(args.data))
-        from popolni.ledger.errors import LedgerError
-        from popolni.subscribers.usage.files import charge_file
+        done = _charge(file, write)
+    print(as_json(done) if args.json else as_text(done))
+    return 1 if done.rejected else 0
 
-        def reject(line: int, why: str) -> None:
-            print(f"line {line}: {why}", file=sys.stderr)
+
+def _charge(file: BinaryIO, write: "Callable[[int, Answer], None]") -> "Charged":
+    """Charges a file; lines that are rejected go to standard error, as they come."""
+    from tqdm import tqdm
+
+    from popolni.ledger.errors import LedgerError
+    from popolni.subscribers.usage.files import charge_file
+
+    size = _size(file)
+    with progress_bar() as progress:
+
+        def answered(line: int, answer: "Answer") -> None:
+            write(line, answer)
+            if size and line % PROGRESS_EVERY == 0:
+                progress("charging", file.tell(), size)
 
         try:
-            done = charge_file(
+            return charge_file(
                 file,
-                on_problem=reject,
-                on_answer=write,
+                on_problem=lambda line, why: tqdm.write(f"line {line}: {why}", file=sys.stderr),
+                on_answer=answered,
                 warn=lambda _warnings: None,
             )
         except LedgerError as error:
@@ -67,8 +83,15 @@ def run_usage(args: argparse.Namespace) -> int:
                 " stays so",
                 exit_status=1,
             ) from error
-    print(as_json(done) if args.json else as_text(done))
-    return 1 if done.rejected else 0
+
+
+def _size(file: BinaryIO) -> int:
+    """How long the file is, in bytes; 0 for a stream, which nobody knows the length of."""
+    if not file.seekable():
+        return 0
+    place, size = file.tell(), file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return size
 
 
 @contextmanager

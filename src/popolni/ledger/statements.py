@@ -46,6 +46,11 @@ class Statement(Generic[T]):
 _POST = """
     select outcomes::text, seqs
     from ledger.post(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+_LOCK_BOOK = """
+    select set_config('idle_in_transaction_session_timeout', '5s', true)
+    from ledger.book
+    where book = %s
+    for update"""
 _READ_ACCOUNTS = """
     select
         book, id, unit, kind, flags,
@@ -143,9 +148,10 @@ def lock_book(book: int) -> Statement[bool]:
     """Waits for the book's turn and keeps it until COMMIT; False if there is no such book.
 
     For who decides by what the book holds now: what is read behind it, in the same transaction,
-    still holds when that transaction posts. Nothing slow may stand between the two.
+    still holds when that transaction posts. Nothing slow may stand between the two: who is silent
+    for 5 seconds loses the transaction, as behind a post, so that it can't keep the book.
     """
-    return Statement("select true from ledger.book where book = %s for update", (book,), bool)
+    return Statement(_LOCK_BOOK, (book,), bool)
 
 
 def open_accounts(

@@ -16,7 +16,7 @@ from popolni.ledger.client import run
 from popolni.ledger.model import Unit
 from popolni.ledger.statements import Statement, read_log
 from popolni.subscribers.models import Number, Subscription
-from popolni.subscribers.service import block, close, open_number, unblock
+from popolni.subscribers.service import block, close, open_number, subscribe, unblock
 from popolni.subscribers.usage.answers import Answer
 from popolni.subscribers.usage.rules import Event, Reason, UsageWarning, WarningKind
 from popolni.subscribers.usage.service import charge
@@ -294,6 +294,39 @@ def test_the_same_events_from_several_places_at_once(branch: Branch) -> None:
     )
     # 50 seconds of the plan, then 20 minutes of money, in pieces of half a minute
     assert {money(number) for number in numbers} == {40_00 - 7 * 2_00}
+
+
+def test_use_beside_top_ups_and_new_plans(branch: Branch) -> None:
+    """Whatever comes first, nothing is lost on the way and nothing goes below zero."""
+    plans = [new_plan(allowances={Unit.SECOND: 100 * n}) for n in (1, 2, 3)]
+    number = on_plan(branch, plans[0])
+
+    def use() -> int:
+        asked = [event(number, Unit.SECOND, 30) for _ in range(5)]
+        return sum(charge([each])[0].money_minor for each in asked)
+
+    def change() -> int:
+        for version in plans[1:]:
+            subscribe(number, version)
+        return 0
+
+    def pay() -> int:
+        for _ in range(5):
+            credit(number, 1_00)
+        return 0
+
+    results = at_once(use, change, use, pay, use)
+    paid = sum(result for result in results if isinstance(result, int))
+    assert [result for result in results if isinstance(result, Exception)] == []
+    assert money(number) == 5_00 - paid >= 0
+    plan = SECONDS.account_id(number.number)
+    entries = [
+        entry for entry in log(branch) if plan in (entry.debit_account, entry.credit_account)
+    ]
+    granted = sum(entry.amount for entry in entries if entry.code == Code.ALLOWANCE_GRANT)
+    expired = sum(entry.amount for entry in entries if entry.code == Code.ALLOWANCE_EXPIRY)
+    assert granted == 600
+    assert left_on(branch, plan) == [granted - expired - used(branch, Unit.SECOND)]
 
 
 def test_more_events_than_go_in_one_transaction(
