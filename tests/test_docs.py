@@ -211,7 +211,14 @@ def test_whose_a_number_is(demo: tuple[Path, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/running.md", "docs/catalogue.md", "docs/office.md", "docs/switch.md"]
+    "page",
+    [
+        "docs/running.md",
+        "docs/catalogue.md",
+        "docs/office.md",
+        "docs/switch.md",
+        "docs/usage.md",
+    ],
 )
 def test_every_command_of_a_page_is_one(page: str) -> None:
     """What needs files or a terminal of its own is run by the tests of its room."""

@@ -1,7 +1,9 @@
 """Files of events as networks write them, good lines and bad ones."""
 
 import io
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,7 @@ from popolni.ledger.chart import Kind
 from popolni.ledger.model import Unit
 from popolni.subscribers.usage import files
 from popolni.subscribers.usage.files import Charged, charge_file, read_lines
-from popolni.subscribers.usage.rules import Event
+from popolni.subscribers.usage.rules import Event, Reason
 from tests.subscribers.conftest import branch
 from tests.subscribers.support import log, next_number
 from tests.subscribers.usage.support import left_on, new_plan, on_plan
@@ -216,3 +218,13 @@ def test_a_line_without_an_end_is_not_kept() -> None:
     (only,) = read_lines(file)
     assert only.problem == "it is longer than 10000 bytes"
     assert file.size > 2_000_000
+
+
+def test_the_example_of_the_page() -> None:
+    page = Path(__file__).parents[3] / "docs" / "usage.md"
+    (example,) = re.findall(r"^```csv\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    events = [event for _line, event in lines(example.encode())]
+    assert len(events) == example.count("\n") - 1
+    assert all(isinstance(event, Event) for event in events)
+    for reason in Reason:
+        assert f"`{reason.value}`" in page.read_text()
