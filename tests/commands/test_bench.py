@@ -4,22 +4,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.skipif(
-    not shutil.which("wrk") and os.geteuid() != 0, reason="the load comes from wrk: apt install wrk"
-)
-def test_osmp(server_url: str) -> None:
-    """A tiny run: it raises by itself if an answer is bad or not in the log."""
-    words = ["bench", "osmp", "--json", "--seconds", "1", "--rounds", "1", "--scale", "1"]
-    words += ["--numbers", "1000", "--processes", "1"]
+def bench(server_url: str, *words: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "popolni", *words],
+        [sys.executable, "-m", "popolni", "bench", *words, "--json"],
         env={
             **os.environ,
             "POPOLNI_DATABASE_URL": server_url,
@@ -30,7 +24,18 @@ def test_osmp(server_url: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    not shutil.which("wrk") and os.geteuid() != 0, reason="the load comes from wrk: apt install wrk"
+)
+def test_osmp(server_url: str) -> None:
+    """A tiny run: it raises by itself if an answer is bad or not in the log."""
+    words = ["osmp", "--seconds", "1", "--rounds", "1", "--scale", "1"]
+    report = bench(server_url, *words, "--numbers", "1000", "--processes", "1")
     assert report["errors"] == 0
     assert report["ratio"] == round(report["per_s"] / report["tpcb_per_s"], 2) > 0
     assert [(run["agents"], run["connections"]) for run in report["runs"]] == [
@@ -40,3 +45,13 @@ def test_osmp(server_url: str) -> None:
         (50, 256),
     ]
     assert all(run["answers"] > 0 < run["p50_ms"] <= run["p99_ms"] for run in report["runs"])
+
+
+def test_usage(server_url: str) -> None:
+    """A tiny run: it raises by itself if a new event is not charged, or an old one is."""
+    report = bench(server_url, "usage", "--seconds", "0.1", "--numbers", "200", "--scale", "1")
+    assert report["faults"] == 0
+    assert report["ratio"] == round(report["per_s"] / report["tpcb_per_s"], 2) > 0
+    assert [run["batch"] for run in report["runs"]] == [1, 50, 250, 1_000]
+    assert all(0 < run["p50_ms"] <= run["p99_ms"] for run in report["runs"])
+    assert report["file"]["in_money_per_cent"] > 0 < report["file"]["cut_per_cent"]
