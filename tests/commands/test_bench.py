@@ -54,4 +54,4 @@ def test_usage(server_url: str) -> None:
     assert report["ratio"] == round(report["per_s"] / report["tpcb_per_s"], 2) > 0
     assert [run["batch"] for run in report["runs"]] == [1, 50, 250, 1_000]
     assert all(0 < run["p50_ms"] <= run["p99_ms"] for run in report["runs"])
-    assert report["file"]["in_money_per_cent"] > 0 < report["file"]["cut_per_cent"]
+    assert report["file"]["in_money_per_cent"] > 0 < report["file"]["refused_per_cent"]
