@@ -27,6 +27,7 @@ WRITES = {
         "ask": "balance budget float",
         "decide": "adjustment",
         "close": "number",
+        "manage": "subscription",
     },
     "finance": {"ask": "balance budget float", "decide": "adjustment", "close": "number"},
     "catalogue": {
@@ -36,7 +37,7 @@ WRITES = {
         " planallowance planrate planversion portednumber promotion",
         "delete": "channellimit planallowance planrate portednumber",
     },
-    "support": {"ask": "balance", "change": "number"},
+    "support": {"ask": "balance", "change": "number", "manage": "subscription"},
     "clerk": {},
     "cashier": {},
 }

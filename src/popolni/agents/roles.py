@@ -7,6 +7,7 @@
 - Only the owner manages users and reads the audit trail. That there is a second person for large
   sums is checked by `topups.adjustments`, for the owner too.
 - Reading an identity document in the clear is support's alone.
+- A number's plan is changed by support and the owner.
 - A number is blocked by support, and closed, which nothing takes back, by finance or the owner.
 - The clerk and the cashier have no back office; their pages are the counter and the till.
 """
@@ -62,6 +63,7 @@ _CATALOGUE = (
 _SUPPORT = (
     _may("ask", "balance")
     | _may("change", "number")  # block and unblock
+    | _may("manage", "subscription")  # its plan, and whether it renews by itself
     | _may("view", "adjustment subscriber identitydocument")
     | _may("view", "operator branch agent outlet")
     | _NUMBERS

@@ -155,7 +155,7 @@ def unblock(number: Number | int, *, at: datetime | None = None) -> Number:
 
 def _set_status(number: Number | int, status: Number.Status, at: datetime) -> Number:
     with atomic():
-        row = _lock(number)
+        row = hold_number(number)
         if row.status == Number.Status.CLOSED:
             raise UserError(_("%(number)s is closed for good") % {"number": row})
         if row.status != status:
@@ -175,13 +175,13 @@ def close(number: Number | int, *, at: datetime | None = None) -> Number:
 
 def _close_once(number: Number | int, at: datetime | None) -> Number:
     with atomic():
-        row = _lock(number)
+        row = hold_number(number)
         at = _moment(at)
         if row.status == Number.Status.CLOSED:
             return row
         row.status, row.status_since = Number.Status.CLOSED, at
         row.save(update_fields=["status", "status_since"])
-        if current := _hold_current(row):
+        if current := hold_current(row):
             _end(current, at)
         book = row.branch.book
         run(lock_book(book))  # so that no bonus comes that we have not seen
@@ -235,8 +235,8 @@ def _subscribe_once(
     number: Number | int, version: PlanVersion, at: datetime | None
 ) -> Subscription:
     with atomic():
-        row = _lock(number)
-        current = _hold_current(row)
+        row = hold_number(number)
+        current = hold_current(row)
         at = _moment(at)  # now that others' turns are over
         if current and (current.version_id, current.started_at) == (version.pk, at):
             return current
@@ -354,7 +354,8 @@ def _check(row: Number, steps: list[Step], answers: list[Posted]) -> None:
         )
 
 
-def _lock(number: Number | int) -> Number:
+def hold_number(number: Number | int) -> Number:
+    """The number, which nobody else changes until this transaction ends."""
     pk = number.pk if isinstance(number, Number) else number
     locked = Number.objects.select_for_update(of=("self",), no_key=True)
     row = locked.select_related("branch").filter(pk=pk).first()
@@ -367,7 +368,7 @@ def _current(row: Number) -> Subscription | None:
     return row.subscriptions.filter(ended_at=None).select_related("version__plan").first()
 
 
-def _hold_current(row: Number) -> Subscription | None:
+def hold_current(row: Number) -> Subscription | None:
     """The same, which nobody renews until this transaction ends."""
     current = row.subscriptions.filter(ended_at=None).select_for_update(no_key=True)
     return current.select_related(None).first()

@@ -1,0 +1,182 @@
+"""What people are told of their plans; and bonuses that end."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from popolni.catalog.operators.models import Branch
+from popolni.catalog.promotions.models import Promotion
+from popolni.core.identifiers import transfer_id
+from popolni.ledger.chart import Code, Kind
+from popolni.ledger.client import run
+from popolni.ledger.model import Transfer, TransferFlags, Unit
+from popolni.ledger.statements import close_accounts, open_accounts, post, reopen_accounts
+from popolni.readers import renewals
+from popolni.subscribers.expiry import expire_bonuses
+from popolni.subscribers.models import Allowance, Number, Subscription
+from popolni.subscribers.renewals.telling import EndsSoon, ends_soon, renewed_by
+from popolni.subscribers.service import block
+from tests.subscribers.renewals.support import SOON, after, current, on_plan, renew, top_up, utc
+from tests.subscribers.support import new_number, new_plan
+
+# Nobody else's periods end then.
+FAR = utc(2031, 5, 17, 8)
+
+
+def ending(branch: Branch, money_minor: int, after_now: timedelta, **changes: object) -> Number:
+    number, subscription = on_plan(branch, money_minor=money_minor)
+    changes["period_ends_at"] = FAR + after_now
+    Subscription.objects.filter(pk=subscription.pk).update(**changes)
+    return number
+
+
+def test_who_has_too_little_for_tomorrow(branch: Branch) -> None:
+    hour = timedelta(hours=1)
+    cheap = new_plan(price_minor=50_00)
+    dear = new_plan(price_minor=500_00)
+    version = current(short := ending(branch, 299_99, 2 * hour)).version_id
+    ending(branch, 300_00, 3 * hour)
+    ending(branch, 0, timedelta(0))  # it ends now: no longer soon
+    ending(branch, 0, timedelta(hours=24, seconds=1))
+    ending(branch, 0, 4 * hour, is_renewed=False)
+    ending(branch, 0, 4 * hour, status="lapsed")
+    block(ending(branch, 0, 5 * hour))
+    ending(branch, 100_00, 6 * hour, next_version=cheap)
+    going_up = ending(branch, 300_00, 24 * hour, next_version=dear)
+    expected = [
+        EndsSoon(short.number, version, FAR + 2 * hour, 300_00, 1),
+        EndsSoon(going_up.number, dear.pk, FAR + 24 * hour, 500_00, 200_00),
+    ]
+    for batch in (1, 3, 1_000):
+        batches = list(ends_soon(FAR, batch=batch))
+        assert [one for part in batches for one in part if one.number in _of(branch)] == expected
+
+
+def _of(branch: Branch) -> set[int]:
+    return set(Number.objects.filter(branch=branch).values_list("number", flat=True))
+
+
+def read_all(branch: Branch) -> int:
+    read = 0
+    while found := renewals.renew_lapsed(branch.book, 500):
+        read += found
+    return read
+
+
+def test_a_top_up_renews_and_it_can_be_told(branch: Branch) -> None:
+    number, subscription = on_plan(branch)
+    renew(branch, utc(2026, 2, 28, 12))
+    little = top_up(number, 100_00, SOON)
+    read_all(branch)
+    enough = top_up(number, 250_00, SOON + timedelta(hours=1))
+    assert renewed_by(branch.book, enough) is None
+    assert renewals.has_read(branch.book, little.seq)
+    assert not renewals.has_read(branch.book, enough.seq)
+    assert after(branch, lambda: read_all(branch)) == [
+        (Code.PLAN_CHARGE, 300_00),
+        (Code.ALLOWANCE_GRANT, 1000),
+        (Code.ALLOWANCE_GRANT, 60),
+    ]
+    assert renewals.has_read(branch.book, enough.seq)
+    found = current(number)
+    assert found.pk == subscription.pk
+    assert found.period_starts_at == enough.created_at == SOON + timedelta(hours=1)
+    told = renewed_by(branch.book, enough)
+    assert told == (found.version_id, 300_00, utc(2027, 2, 28, 13))
+    assert found.period_ends_at == utc(2027, 2, 28, 13)
+    assert renewed_by(branch.book, little) is None
+    more = top_up(number, 1_000_00, SOON + timedelta(hours=2))
+    assert after(branch, lambda: read_all(branch)) == []
+    renew(branch, found.period_ends_at)
+    assert renewed_by(branch.book, more) is None  # the clock did that one
+    assert renewed_by(branch.book, enough) == told
+
+
+def test_both_credits_in_one_reading(branch: Branch) -> None:
+    number, _ = on_plan(branch)
+    renew(branch, utc(2026, 2, 28, 12))
+    credits_ = [top_up(number, 150_00, SOON + timedelta(hours=n)) for n in range(3)]
+    read_all(branch)
+    assert [renewed_by(branch.book, one) is not None for one in credits_] == [False, True, False]
+    assert current(number).anchored_at == credits_[1].created_at
+
+
+def test_reading_it_all_again_changes_nothing(branch: Branch) -> None:
+    number, _ = on_plan(branch)
+    renew(branch, utc(2026, 2, 28, 12))
+    top_up(number, 300_00, SOON)
+    assert read_all(branch)
+    with connection.cursor() as cursor:
+        cursor.execute("update ledger.position set seq = 0 where book = %s", [branch.book])
+    assert after(branch, lambda: read_all(branch)) == []
+
+
+def test_a_reserved_sum_that_is_free_again(branch: Branch) -> None:
+    number, _ = on_plan(branch, money_minor=300_00)
+    reserved = Transfer(
+        transfer_id("renewals", "reserved", number.number),
+        Kind.SUBSCRIBER_MONEY.account_id(number.number),
+        Kind.OPERATOR_REVENUE.account_id(), 1, Code.USAGE_CHARGE, TransferFlags.PENDING,
+    )  # fmt: skip
+    run(post(branch.book, [reserved]))
+    renew(branch, utc(2026, 2, 28, 12))
+    read_all(branch)
+    assert current(number).status == "lapsed"
+    void = reserved._replace(
+        id=transfer_id("renewals", "void", number.number), flags=TransferFlags.VOID_PENDING,
+        pending_id=reserved.id,
+    )  # fmt: skip
+    run(post(branch.book, [void], at=SOON))
+    read_all(branch)
+    found = current(number)
+    assert (found.status, found.period_starts_at) == ("active", SOON)
+
+
+# Bonuses
+
+
+def bonus(branch: Branch, number: Number, left: int, ends_at: datetime) -> Allowance:
+    promotion = Promotion.objects.create(
+        operator=branch.operator, code=f"expiry-{number.number}-{left}", name_ru="А", name_en="A",
+        name_zh="活", starts_at=utc(2026, 1, 1), gives="bytes", value=10, valid_days=1,
+    )  # fmt: skip
+    row = Allowance.objects.create(
+        number=number, account=0, unit=Unit.BYTE, granted=10, ends_at=ends_at, promotion=promotion
+    )
+    row.account = Kind.BONUS_BYTES.account_id(row.pk)
+    row.save()
+    run(open_accounts(branch.book, [Kind.BONUS_BYTES.account(row.pk)]))
+    if left:
+        id_ = transfer_id("expiry", row.pk)
+        transfer = Transfer(id_, Kind.ISSUED_BYTES.account_id(), row.account, left, Code.BONUS)
+        run(post(branch.book, [transfer]))
+    return row
+
+
+def test_what_is_left_of_a_bonus_expires_once(branch: Branch) -> None:
+    number, ends_at = new_number(branch), utc(2026, 5, 1)
+    rows = [bonus(branch, number, left, ends_at) for left in (7, 0, 9)]
+    later = bonus(branch, number, 5, ends_at + timedelta(seconds=1))
+
+    def expire() -> None:
+        assert expire_bonuses(ends_at, 2, books=[branch.book]) == 2
+        assert expire_bonuses(ends_at, 100, books=[branch.book]) == 1
+        assert expire_bonuses(ends_at, 100, books=[branch.book]) == 0
+
+    assert after(branch, expire) == [(Code.ALLOWANCE_EXPIRY, 7), (Code.ALLOWANCE_EXPIRY, 9)]
+    for row in rows:
+        row.refresh_from_db()
+    assert {row.expired_at for row in rows} == {ends_at}
+    later.refresh_from_db()
+    assert later.expired_at is None
+
+
+def test_a_bonus_that_cannot_expire(branch: Branch, caplog: pytest.LogCaptureFixture) -> None:
+    number, ends_at = new_number(branch), utc(2026, 5, 1)
+    rows = [bonus(branch, number, left, ends_at) for left in (7, 8, 9)]
+    run(close_accounts(branch.book, [rows[1].account]))
+    assert expire_bonuses(ends_at, 100, books=[branch.book]) == 2
+    assert f"bonus {rows[1].pk} has ended and can't expire" in caplog.text
+    run(reopen_accounts(branch.book, [rows[1].account]))
+    assert expire_bonuses(ends_at, 100, books=[branch.book]) == 1
