@@ -24,13 +24,7 @@ from popolni.core.period import end_of_period
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import atomic, run
 from popolni.ledger.model import Account, Posted, Unit
-from popolni.ledger.statements import (
-    close_accounts,
-    lock_book,
-    open_accounts,
-    post,
-    read_accounts,
-)
+from popolni.ledger.statements import close_accounts, open_accounts, post, read_accounts
 from popolni.subscribers.models import Allowance, Number, Subscriber, Subscription
 from popolni.subscribers.renewals.rules import Credit
 from popolni.subscribers.renewals.service import resume
@@ -183,10 +177,9 @@ def _close_once(number: Number | int, at: datetime | None) -> Number:
         row.save(update_fields=["status", "status_since"])
         if current := hold_current(row):
             _end(current, at)
-        book = row.branch.book
-        run(lock_book(book))  # so that no bonus comes that we have not seen
         allowances = {allowance.account for allowance in row.allowances.all()}
         row.allowances.filter(ends_at__gt=at).update(ends_at=at)
+        book = row.branch.book
         ids = sorted({kind.account_id(row.number) for kind in NUMBER_KINDS} | allowances)
         accounts = run(read_accounts(book, ids))
         _check_money(row, accounts)
@@ -197,7 +190,8 @@ def _close_once(number: Number | int, at: datetime | None) -> Number:
         run(close_accounts(book, ids))
         accounts = run(read_accounts(book, ids))
         _check_money(row, accounts)
-        if not all(map(is_settled, accounts.values())):
+        bonus_came = row.allowances.exclude(account__in=allowances).exists()
+        if bonus_came or not all(map(is_settled, accounts.values())):
             raise _Moved
     return row
 

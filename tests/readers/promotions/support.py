@@ -75,7 +75,7 @@ class World:
         self.operator = operator or new_operator()
         self.branch: Branch = open_branch(
             self.operator, code=f"bonuses-{book}", book=book, time_zone="Asia/Yekaterinburg",
-            **NAMES,
+            name_ru="Б", name_en="B", name_zh="优",
         )  # fmt: skip
         self.book = book
         run(open_accounts(book, [CLEARING]))
@@ -115,7 +115,7 @@ class World:
             self.move(account, source, -amount, Code.BUDGET_WITHDRAWAL, at=at)
         return budget
 
-    def move(  # all but four by name
+    def move(
         self, debit: int, credit: int, amount: int, code: int, *, at: datetime | None = NOW,
         **more: Any,
     ) -> LogEntry:  # fmt: skip

@@ -21,13 +21,14 @@ from popolni.readers.frame import step
 from popolni.readers.promotions import granting
 from popolni.readers.promotions.granting import READER, handle
 from popolni.readers.promotions.rules import PASSED_MAX
+from popolni.subscribers import service
 from popolni.subscribers.models import Subscription
 from popolni.subscribers.service import balance, block, close
 from popolni.topups.bonuses import granted, granted_by, is_decided
 from popolni.topups.models import BonusesDecided
 from popolni.topups.preview import preview
 from tests.readers.promotions.support import DAY, GIB, NOW, TINY, World, texts
-from tests.subscribers.support import faults_of
+from tests.subscribers.support import at_once, faults_of
 
 PENDING, POST, VOID = (
     TransferFlags.PENDING,
@@ -208,6 +209,26 @@ def test_a_closed_number_keeps_no_bonus(world: World) -> None:
     world.use(Kind.SUBSCRIBER_MONEY.account_id(world.number.pk), 500_00)
     close(world.number)
     (allowance,) = world.allowances()
+    assert world.left(allowance.account) == [0]
+    assert balance(world.number.pk).allowances == []
+
+
+def test_a_bonus_that_comes_while_its_number_is_closed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.promote()
+    world.top_up()
+    world.use(Kind.SUBSCRIBER_MONEY.account_id(world.number.pk), 500_00)
+
+    def close_late(book: int, ids: list[int]) -> Statement[int]:
+        if not world.effects():
+            assert at_once(world.read) == [len(world.log())]
+        return close_accounts(book, ids)
+
+    monkeypatch.setattr(service, "close_accounts", close_late)
+    close(world.number)
+    (allowance,) = world.allowances()
+    assert world.amounts() == [GIB]
     assert world.left(allowance.account) == [0]
     assert balance(world.number.pk).allowances == []
 
