@@ -81,7 +81,7 @@ def test_a_bonus_that_ends_has_an_allowance_of_its_own(world: World, database_ur
     ],
 )
 def test_what_a_promotion_gives(
-    world: World, gives: str, value: int, amount: int, unit: Unit, kind: Kind
+    world: World, *, gives: str, value: int, amount: int, unit: Unit, kind: Kind
 ) -> None:
     promotion = world.promote(gives=gives, value=value, budget=10_000)
     top_up = world.top_up(700_00)
@@ -452,6 +452,20 @@ def test_the_reversal_comes_first(world: World) -> None:
     world.reverse(top_up)
     world.read()
     assert (world.money(), world.amounts()) == (0, [50_00])
+
+
+def test_no_later_top_up_pays_for_it(world: World) -> None:
+    """However late the reader is: the later one can still be reversed."""
+    world.promote(gives="money", value=50_00, per_number_max=1)
+    top_up = world.top_up()
+    world.read()
+    world.use(Kind.SUBSCRIBER_MONEY.account_id(world.number.pk), 20_00)
+    world.reverse(top_up)
+    later = world.top_up(600_00)
+    world.read()
+    assert world.amounts() == [50_00, -30_00]
+    world.reverse(later)
+    assert world.money() == 0
 
 
 @pytest.mark.parametrize("gives", ["bytes", "money"])

@@ -16,8 +16,8 @@ from popolni.readers.promotions.rules import (
     PASSED_MAX,
     Credit,
     Event,
-    Funding,
     Grant,
+    Incoming,
     Reversal,
     State,
     Step,
@@ -34,6 +34,7 @@ END = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ZONE = ZoneInfo("UTC")
 MONEY, BYTES, FIRST, ONCE = 1, 2, 3, 4
 NUMBER = 79_310_000_000
+BUDGET = 311_000_000_000_000_000
 ACCOUNT = 121_000_000_000_000_007
 
 
@@ -98,12 +99,18 @@ def bytes_(seq: int) -> Grant:
 
 
 def state(
-    budgets: dict[int, int], *, given: Mapping[Key, Given] | None = None, **more: Any
+    budgets: dict[int, int],
+    *,
+    given: Mapping[Key, Given] | None = None,
+    left: Mapping[int, int] | None = None,
+    **more: Any,
 ) -> State:
-    values: dict[str, Any] = {"fundings": (), "left": {}, "ends": {}}
+    """`budgets`: what each promotion has left."""
+    values: dict[str, Any] = {"incoming": (), "ends": {}}
     return State(
         promotions=[PROMOTIONS[pk] for pk in budgets if pk in PROMOTIONS],
-        budgets=dict(budgets),
+        budgets={pk: BUDGET + pk for pk in budgets},
+        left={BUDGET + pk: amount for pk, amount in budgets.items()} | dict(left or {}),
         given=dict(given or {}),
         **values | more,
     )
@@ -129,19 +136,22 @@ OLD_BYTES = {(BYTES, 3): Given(ACCOUNT, 100)}
             state({MONEY: 10, BYTES: 100}), [credit(5)], [money(MONEY, 5), bytes_(5)], id="both"
         ),
         pytest.param(
-            state({MONEY: 0}, fundings=[Funding(6, MONEY, 10)]),
+            state({MONEY: 0}, incoming=[Incoming(6, BUDGET + MONEY, 10)]),
             [credit(5), credit(7), credit(8)],
             [money(MONEY, 7)],
             id="funded between two",
         ),
         pytest.param(
-            state({MONEY: 0}, fundings=[Funding(6, MONEY, 10)]),
+            state({MONEY: 0}, incoming=[Incoming(6, BUDGET + MONEY, 10)]),
             [credit(5, fresh=False)],
             [money(MONEY, 5)],
             id="funded before a late one is decided",
         ),
         pytest.param(
-            state({MONEY: 0}, fundings=[Funding(6, MONEY, 10), Funding(7, MONEY, 10)]),
+            state(
+                {MONEY: 0},
+                incoming=[Incoming(6, BUDGET + MONEY, 10), Incoming(7, BUDGET + MONEY, 10)],
+            ),
             [reversal(6, 1), credit(7)],
             [money(MONEY, 7)],
             id="a reversal between",
@@ -204,10 +214,21 @@ OLD_BYTES = {(BYTES, 3): Given(ACCOUNT, 100)}
             id="all spent",
         ),
         pytest.param(
+            state(
+                {MONEY: 0},
+                given=OLD_MONEY,
+                left={money_of(NUMBER): 3},
+                incoming=[Incoming(4, money_of(NUMBER), 3), Incoming(6, money_of(NUMBER), 500)],
+            ),
+            [reversal(5, 3)],
+            [TakeBack(MONEY, 3, 6)],
+            id="nothing of what came later",
+        ),
+        pytest.param(
             state({MONEY: 0}, given=OLD_MONEY, left={money_of(NUMBER): -4}),
             [reversal(5, 3)],
             [],
-            id="an account of no limit",
+            id="what came later is spent already",
         ),
         pytest.param(state({MONEY: 0}, given=OLD_MONEY), [reversal(5, 3)], [], id="no account"),
         pytest.param(
@@ -269,6 +290,6 @@ def test_what_is_given_and_taken_back(
 
 
 def test_the_budget_that_is_left() -> None:
-    one = state({MONEY: 20, BYTES: 100}, fundings=[Funding(9, MONEY, 5)])
+    one = state({MONEY: 20, BYTES: 100}, incoming=[Incoming(9, BUDGET + MONEY, 5)])
     decide(one, [credit(5), reversal(6, 5), credit(10)])
-    assert one.budgets == {MONEY: 15, BYTES: 0}
+    assert one.left == {BUDGET + MONEY: 15, BUDGET + BYTES: 0, money_of(NUMBER): 10}

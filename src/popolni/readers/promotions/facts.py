@@ -18,7 +18,7 @@ from popolni.ledger.client import run, run_steps
 from popolni.ledger.codec import Int8Array, encode_integers
 from popolni.ledger.model import Account, AccountFlags, LogEntry, TransferFlags
 from popolni.ledger.statements import Statement, read_accounts
-from popolni.readers.promotions.rules import Credit, Funding, Reversal, State, before, money_of
+from popolni.readers.promotions.rules import Credit, Incoming, Reversal, State, before, money_of
 from popolni.subscribers.models import Number, Subscription
 from popolni.subscribers.rules import available
 from popolni.topups.bonuses import (
@@ -188,25 +188,27 @@ def read_gone(book: int, seqs: Sequence[int]) -> set[int]:
 def read_state(
     book: int, terms: Terms, credits_: Sequence[Credit], reversals: Sequence[Reversal], after: int
 ) -> State:
-    """Bonuses, budgets and balances as they are; fundings are those that came in after `after`.
+    """Bonuses, budgets and balances as they are; `incoming` is what came in after `after`.
 
     To be read while the book's turn is ours.
     """
     given = run_steps(read_given(book, _keys(terms, credits_, reversals)))
-    holders = [money_of(credit.number) for credit in credits_]
-    holders += [bonus.account for bonus in given.values()]
+    gives_back = [bonus.account for bonus in _of(given, reversals)]
+    holders = [*gives_back, *(money_of(credit.number) for credit in credits_)]
     accounts = run(read_accounts(book, [*dict.fromkeys((*terms.all.values(), *holders))]))
-    budgets = {pk: _left(accounts[id_]) for pk, id_ in terms.all.items() if id_ in accounts}
-    fundings = run(_read_fundings(book, {terms.all[pk]: pk for pk in budgets}, after))
-    for one in fundings:
-        budgets[one.promotion] -= one.amount
+    budgets = {pk: id_ for pk, id_ in terms.all.items() if id_ in accounts}
+    left = {id_: _left(account) for id_, account in accounts.items()}
+    monies = [id_ for id_ in dict.fromkeys(holders) if id_ in accounts and not is_allowance(id_)]
+    incoming = run(_read_incoming(book, [*budgets.values(), *monies], after))
+    for one in incoming:
+        left[one.account] -= one.amount
     return State(
         promotions=terms.wanted,
         budgets=budgets,
-        fundings=fundings,
+        left=left,
+        incoming=incoming,
         given=given,
-        left={id_: _left(accounts[id_]) for id_ in holders if id_ in accounts},
-        ends=read_ends(bonus.account for bonus in _of(given, reversals)),
+        ends=read_ends(gives_back),
     )
 
 
@@ -223,9 +225,9 @@ def _keys(
 
 
 def _of(given: Mapping[Key, Given], reversals: Iterable[Reversal]) -> list[Given]:
-    """The bonuses that end, of the reversed top-ups."""
+    """The bonuses of the reversed top-ups."""
     seqs = {one.of for one in reversals}
-    return [one for key, one in given.items() if key[1] in seqs and is_allowance(one.account)]
+    return [one for key, one in given.items() if key[1] in seqs]
 
 
 def _left(account: Account) -> int:
@@ -233,10 +235,10 @@ def _left(account: Account) -> int:
     return 0 if account.flags & AccountFlags.CLOSED else available(account)
 
 
-# What goes out of a budget and into it again by bonuses is not from outside. What is withdrawn is
-# left out of what there is now, and so is gone for the top-ups before it, too.
-_FUNDINGS = f"""
-    select funding.seq, wanted.id, funding.amount
+# What bonuses move is not from outside. What went out is left out of what there is now, and so is
+# gone for what was before it, too.
+_INCOMING = f"""
+    select came.seq, wanted.id, came.amount
     from unnest(%s) as wanted (id)
     cross join lateral (
         select t.seq, t.amount from ledger.transfer as t
@@ -244,14 +246,14 @@ _FUNDINGS = f"""
             and t.code not in ({Code.BONUS.value}, {Code.BONUS_REVERSAL.value})
             and t.flags & {_NO_CREDIT.value} = 0
         offset 0
-    ) as funding
-    order by funding.seq"""  # noqa: S608  # constants only
+    ) as came
+    order by came.seq"""  # noqa: S608  # constants only
 
 
-def _read_fundings(book: int, budgets: Mapping[int, int], after: int) -> Statement[list[Funding]]:
-    """What came into these budgets, promotions by account, behind a place in the log."""
+def _read_incoming(book: int, accounts: Sequence[int], after: int) -> Statement[list[Incoming]]:
+    """What came into these accounts behind a place in the log."""
     return Statement(
-        _FUNDINGS,
-        (encode_integers(Int8Array, list(budgets)), book, after),
-        lambda rows: [Funding(seq, budgets[id_], amount) for seq, id_, amount in rows],
+        _INCOMING,
+        (encode_integers(Int8Array, accounts), book, after),
+        lambda rows: [Incoming(*row) for row in rows],
     )

@@ -5,7 +5,7 @@ what was before it: bonuses and budgets as the ones before it left them. So it d
 many are read at once, or how long after they happened.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -16,6 +16,9 @@ from popolni.ledger.chart import Kind
 from popolni.ledger.model import Unit
 from popolni.ledger.statements import SEQ_END
 from popolni.topups.bonuses import Given, Key
+
+NEW = 0
+"""The account of an allowance that is to be opened."""
 
 PASSED_MAX = 10_000
 """A longer gap in what the reader is handed was left by intent: it is not kept in mind."""
@@ -74,11 +77,11 @@ class Reversal(NamedTuple):
 Event = Credit | Reversal
 
 
-class Funding(NamedTuple):
-    """What came into a promotion's budget, from outside, at a place in the log."""
+class Incoming(NamedTuple):
+    """What came into an account, at a place in the log, by something else than bonuses."""
 
     seq: int
-    promotion: int
+    account: int
     amount: int
 
 
@@ -118,21 +121,32 @@ Step = Grant | TakeBack
 class State:
     """What there is before the run; deciding keeps it up.
 
-    `budgets`: what each promotion has left now, in its unit, less the `fundings`, which are in
-    the log's order and come as it comes to them. A promotion that is not there has no budget.
-    `given`: the bonuses that there are. `left`: what is left on accounts that a bonus can be taken
-    back from; a closed one has nothing. `ends`: when allowances in these accounts end.
+    `budgets`: each promotion's budget, as an account; one that is not there has none. `left`: what
+    may be taken out of these, and of the accounts that a bonus can be taken back from, without
+    what is `incoming`: that is in the log's order, and comes as it comes to it. `given`: the
+    bonuses that there are. `ends`: when the allowances in these accounts end.
     """
 
     promotions: Sequence[rules.Promotion]
-    budgets: dict[int, int]
-    fundings: Sequence[Funding]
-    given: dict[Key, Given]
+    budgets: Mapping[int, int]
     left: dict[int, int]
-    ends: dict[int, datetime]
+    incoming: Sequence[Incoming]
+    given: dict[Key, Given]
+    ends: Mapping[int, datetime]
     granted: dict[Key, Grant] = field(default_factory=dict)
-    funded: int = 0
-    """So many of the fundings are in the budgets."""
+    came: int = 0
+    """So many of what is incoming are in what is left."""
+
+    def come(self, before_seq: int) -> None:
+        """What is before that place of the log has come in."""
+        while self.came < len(self.incoming) and self.incoming[self.came].seq < before_seq:
+            one = self.incoming[self.came]
+            self.left[one.account] += one.amount
+            self.came += 1
+
+    def add(self, account: int, amount: int) -> None:
+        """Moves what is left; of an account that is new, too."""
+        self.left[account] = self.left.get(account, 0) + amount
 
 
 def decide(state: State, events: Iterable[Event]) -> list[Step]:
@@ -140,21 +154,12 @@ def decide(state: State, events: Iterable[Event]) -> list[Step]:
     steps: list[Step] = []
     for event in events:
         if isinstance(event, Reversal):
-            _fund(state, event.seq)
+            state.come(event.seq)
             steps += _take_back(state, event)
         else:
-            _fund(state, event.before_seq)
+            state.come(event.before_seq)
             steps += _grant(state, event)
     return steps
-
-
-def _fund(state: State, before_seq: int) -> None:
-    """The budgets get what came in up to there."""
-    fundings = state.fundings
-    while state.funded < len(fundings) and fundings[state.funded].seq < before_seq:
-        one = fundings[state.funded]
-        state.budgets[one.promotion] += one.amount
-        state.funded += 1
 
 
 def _grant(state: State, credit: Credit) -> list[Grant]:
@@ -163,14 +168,14 @@ def _grant(state: State, credit: Credit) -> list[Grant]:
         key = bonus.promotion, credit.seq
         if key in state.given:
             continue  # the log has been read before
-        state.budgets[bonus.promotion] -= bonus.amount
+        state.add(state.budgets[bonus.promotion], -bonus.amount)
         state.granted[key] = grant = Grant(
             *key, credit.number, bonus.unit, bonus.amount, bonus.ends_at
         )
-        account = money_of(credit.number)
-        if bonus.unit is Unit.MONEY:
-            state.left[account] = state.left.get(account, 0) + bonus.amount
-        state.given[key] = Given(account if bonus.unit is Unit.MONEY else 0, bonus.amount)
+        account = money_of(credit.number) if bonus.unit is Unit.MONEY else NEW
+        if account:
+            state.add(account, bonus.amount)
+        state.given[key] = Given(account, bonus.amount)
         grants.append(grant)
     return grants
 
@@ -186,13 +191,15 @@ def _history(state: State, credit: Credit) -> History:
             if (bonus := state.given.get((promotion.id, seq))) and bonus.kept
         ]
         given[promotion.id] = kept
-    return History(is_first_top_up=credit.is_first, given=given, budgets=state.budgets)
+    budgets = {pk: state.left[account] for pk, account in state.budgets.items()}
+    return History(is_first_top_up=credit.is_first, given=given, budgets=budgets)
 
 
 def _take_back(state: State, reversal: Reversal) -> list[TakeBack]:
     """What is left of each bonus for the reversed top-up: not what is used, or was to end by then.
 
-    Money is money: what the number has, up to the bonus. The reversal itself was before.
+    Money is money: what the number has, up to the bonus, but nothing that came in later, as that
+    may be reversed as well. The reversal itself was before.
     """
     steps = []
     for promotion in state.budgets:
@@ -204,14 +211,14 @@ def _take_back(state: State, reversal: Reversal) -> list[TakeBack]:
         is_over = ends_at is not None and ends_at <= reversal.at
         if bonus.taken_back is not None or is_over:
             continue
-        left = bonus.amount if not bonus.account else state.left.get(bonus.account, 0)
+        left = state.left.get(bonus.account, 0) if bonus.account else bonus.amount
         amount = min(bonus.amount, left)
         if amount <= 0:
             continue
         if bonus.account:
-            state.left[bonus.account] = left - amount
+            state.add(bonus.account, -amount)
         state.given[key] = bonus._replace(taken_back=amount)
-        state.budgets[promotion] += amount
+        state.add(state.budgets[promotion], amount)
         steps.append(TakeBack(*key, amount))
     return steps
 
