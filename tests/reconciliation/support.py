@@ -1,7 +1,7 @@
 """An agent with two branches in two time zones, what it paid, and the files that it sends."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import count
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -72,15 +72,16 @@ class World:
         contract = open_contract(self.agent, branch, reference="R-1", valid_from=date(2026, 1, 1))
         numbers = [new_number(contract) for _ in range(3)]
         self.move(
-            book, Kind.BANK.account_id(), float_account(contract), FLOAT, Code.FLOAT_FUNDING,
+            book, (Kind.BANK.account_id(), float_account(contract)), FLOAT, Code.FLOAT_FUNDING,
             datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC")),
         )  # fmt: skip
         return Place(contract, numbers)
 
-    def move(  # noqa: PLR0917
-        self, book: int, debit: int, credit: int, amount: int, code: Code, at: datetime
+    def move(
+        self, book: int, accounts: tuple[int, int], amount: int, code: Code, at: datetime
     ) -> None:
-        transfer = Transfer(transfer_id("rec", next(_names)), debit, credit, amount, code)
+        """From the first account to the second."""
+        transfer = Transfer(transfer_id("rec", next(_names)), *accounts, amount, code)
         (answer,) = run(post(book, [transfer], at=at))
         assert answer.outcome.done, answer
 
@@ -93,7 +94,7 @@ class World:
         place: int = 0,
         number: int = 0,
         sent_at: datetime | None = None,
-        said_at: datetime | None | str = "at",
+        said_at: datetime | str | None = "at",
     ) -> LogEntry:
         """A top-up that the terminal took `at` and sent at `sent_at`."""
         here = self.places[place]
@@ -188,7 +189,3 @@ def found(run: Reconciliation) -> set[tuple[str, str, str, str]]:
     """Each difference as kind, reference, what we know, state."""
     rows = Difference.objects.filter(run=run)
     return set(rows.values_list("kind", "reference", "why", "state"))
-
-
-def minutes(n: float) -> timedelta:
-    return timedelta(minutes=n)

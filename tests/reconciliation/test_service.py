@@ -227,7 +227,7 @@ def test_a_file_says_its_day_by_itself() -> None:
     strays = [world.line("s", at("00:01:00", NEXT))]
     done = world.compare(rows + strays, None)
     assert (done.first_day, done.last_day) == (DAY, DAY)
-    mixed = rows[:3] + [world.line("t", at("12:00:00", NEXT))]
+    mixed = [*rows[:3], world.line("t", at("12:00:00", NEXT))]
     with pytest.raises(UserError, match="does not say which day"):
         world.compare(mixed, None)
     with pytest.raises(UserError, match="does not say which day"):

@@ -42,6 +42,10 @@ _FINANCE = (
     | _may("decide view", "adjustment")
     | _may("close", "number")
     | _may("view", "operator branch topuphour")
+    | _may("view change", "registrylayout")
+    | _may("add view", "reconciliation")
+    | _may("settle", "difference")
+    | _may("view", "settlement")
     | _AGENTS
     | _PLANS
     | _PROMOTIONS

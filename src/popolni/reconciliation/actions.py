@@ -81,6 +81,7 @@ def ask(row: Difference, action: Action, reason: str, *, by: User, form: str = "
     UserError, and what `topups.adjustments.ask` does. Not to be called inside a transaction.
     """
     _check(by)
+    row = Difference.objects.select_related("adjustment", "run__agent").get(pk=row.pk)
     if action not in actions_of(row):
         raise UserError(_("№ %(pk)d: this can't be asked for now") % {"pk": row.pk})
     if action is Action.ACCEPT:

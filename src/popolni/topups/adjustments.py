@@ -48,7 +48,7 @@ from popolni.ledger.chart import Kind as AccountKind
 from popolni.ledger.client import atomic, run, run_steps
 from popolni.ledger.errors import LedgerUnavailable
 from popolni.ledger.model import AMOUNT_MAX, LogEntry, Posted, Transfer, TransferFlags, Unit
-from popolni.ledger.statements import post, read_log, read_transfers
+from popolni.ledger.statements import lock_book, post, read_log, read_transfers
 from popolni.subscribers.models import Number
 from popolni.topups.models import Adjustment, SentForm
 from popolni.topups.reversals import read_reversed
@@ -295,6 +295,8 @@ def _post(pk: int, approver: User | None) -> Adjustment:
 
 def _post_last(row: Adjustment) -> int:
     """Its place in the log. Nothing may follow it in the transaction."""
+    if row.kind == Kind.TOP_UP_CORRECTION:
+        _refuse_what_is_reversed(row)
     first, *others = _transfers(row)
     answer = _post_chain(row.book, first)
     for other in others:
@@ -303,6 +305,15 @@ def _post_last(row: Adjustment) -> int:
     if not answer.outcome.done:
         raise _RefusedByLedger(answer.outcome)
     return answer.seq
+
+
+def _refuse_what_is_reversed(row: Adjustment) -> None:
+    """A top-up that went back meanwhile is not corrected: nobody reverses it behind this."""
+    run(lock_book(row.book))
+    if _id(row) in run(read_transfers([_id(row)])):
+        return
+    if run_steps(read_reversed(row.book, [row.reverses_seq or 0])):
+        raise _RefusedByLedger(Outcome.EXISTS)
 
 
 def _post_chain(book: int, chain: Sequence[Transfer]) -> Posted:
