@@ -30,6 +30,7 @@ from popolni.commands.common import (
 from popolni.commands.numbering import add_number, add_numbering
 from popolni.commands.programs import add_demo, add_secrets, add_serve
 from popolni.commands.readers import add_readers
+from popolni.commands.reconcile import add_reconcile
 from popolni.commands.staff import add_staff
 from popolni.commands.subscribers import add_balance, add_documents, add_subscribers
 from popolni.commands.switch import add_switch
@@ -136,6 +137,9 @@ BENCHES = {
         "--subscribers": (5_000_000, 1_000, "in the lists"),
         "--rounds": (15, 1, "for each page"),
     }),
+    "reconcile": Bench("comparing a registry with the log, beside a plain copy of it", {
+        "--lines": (1_000_000, 1_000, "of the registry"),
+    }),
     "codec": Bench("what writing a batch down costs, beside the driver's own way", None),
 }  # fmt: skip
 
@@ -211,6 +215,7 @@ COMMANDS = (
     add_subscribers,
     add_documents,
     add_usage,
+    add_reconcile,
     add_verify,
     add_bench,
     add_test,

@@ -49,7 +49,8 @@ from tests.conftest import SOURCE
 
 pytestmark = pytest.mark.usefixtures("database_url")
 
-CHOSEN = set(Kind.values) - {Kind.TOP_UP_REVERSAL.value}
+ABOUT_A_TOP_UP = {"top_up_reversal", "top_up", "top_up_correction"}
+CHOSEN = set(Kind.values) - ABOUT_A_TOP_UP
 """Reversals have tests of their own."""
 SUM = 1_000
 """From which a second person approves."""
