@@ -22,6 +22,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import sql
@@ -52,12 +53,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object and nothing else")
     parser.add_argument("--lines", type=int, default=1_000_000, help="(default 1000000)")
     args = parser.parse_args()
-    with migrated_scratch_database(os.environ["POPOLNI_DATABASE_URL"]) as url:
-        report = bench(url, args.lines)
+    with migrated_scratch_database(os.environ["POPOLNI_DATABASE_URL"]) as conninfo:
+        report = bench(as_url(conninfo), args.lines)
     if args.json:
         print(json.dumps(report))
     else:
         print("\n".join(f"{name:22} {value:,}" for name, value in report.items()))
+
+
+def as_url(conninfo: str) -> str:
+    """As the variable of a command that a person starts has it."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+    return (
+        f"postgresql:///{quote(parts.pop('dbname'), safe='')}?{urlencode(parts, quote_via=quote)}"
+    )
 
 
 def bench(url: str, lines: int) -> dict[str, Any]:

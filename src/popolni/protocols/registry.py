@@ -306,8 +306,11 @@ class Reader:
         self._is_too_long = False
         self._line = 0
         self._held: tuple[int, str] | None = None
-        self._columns = layout.columns
-        self._places = {column: place for place, column in enumerate(layout.columns)}
+        self._columns = len(layout.columns)
+        places = {column: place for place, column in enumerate(layout.columns)}
+        self._reference, self._sum = places[Column.REFERENCE], places[Column.SUM]
+        self._date, self._time = places.get(Column.DATE), places.get(Column.TIME)
+        self._number, self._receipt = places.get(Column.NUMBER), places.get(Column.RECEIPT)
         self._sums = _Known(_reader_of_sums(layout))
         self._dates = _Known(Clock(layout.date_format).read if layout.has_dates else len)
         has_clock = Column.TIME in layout.columns
@@ -391,27 +394,31 @@ class Reader:
         return Fault(line, found, _excerpt(text)) if isinstance(found, FaultKind) else found
 
     def _payment(self, line: int, cells: list[str]) -> Row | FaultKind:
-        columns, places = len(self._columns), self._places
-        if len(cells) != columns and (len(cells) < columns or any(cells[columns:])):
+        """The row. This is on the path of every line, so each column's place is at hand."""
+        if len(cells) != self._columns and (
+            len(cells) < self._columns or any(cells[self._columns :])
+        ):
             return FaultKind.COLUMNS
-        reference = cells[places[Column.REFERENCE]]
+        reference = cells[self._reference]
         if not 0 < len(reference) <= REFERENCE_MAX or not reference.isprintable():
             return FaultKind.REFERENCE
         at = number = None
-        if Column.DATE in places:
-            at = self._moment(cells)
-            if at is None:
+        if self._date is not None:
+            at = self._dates[cells[self._date]]
+            time = 0 if self._time is None else self._times[cells[self._time]]
+            if at is None or time is None:
                 return FaultKind.DATE
-        if Column.NUMBER in places:
-            number = _number(cells[places[Column.NUMBER]])
+            at += time
+        if self._number is not None:
+            number = _number(cells[self._number])
             if number is None:
                 return FaultKind.NUMBER
-        amount = self._sums[cells[places[Column.SUM]]]
+        amount = self._sums[cells[self._sum]]
         if not amount:  # nor is nothing a payment
             return FaultKind.SUM
         self.rows += 1
         self.sum_minor += amount
-        receipt = cells[places[Column.RECEIPT]] if Column.RECEIPT in places else ""
+        receipt = "" if self._receipt is None else cells[self._receipt]
         return Row(line, reference, amount, number, at, receipt)
 
     def _cells(self, text: str) -> list[str] | FaultKind:
@@ -423,13 +430,6 @@ class Reader:
         except (csv.Error, ValueError):
             return FaultKind.QUOTES
         return [cell.strip() for cell in cells]
-
-    def _moment(self, cells: list[str]) -> int | None:
-        day = self._dates[cells[self._places[Column.DATE]]]
-        if day is None or Column.TIME not in self._places:
-            return day
-        time = self._times[cells[self._places[Column.TIME]]]
-        return None if time is None else day + time
 
     def _check_total(self) -> list[Item]:
         """The last line, which says how many payments there are, or what they come to, or both."""
