@@ -131,6 +131,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("notice", "place"), name="one_row_per_part")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -159,24 +162,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "default_permissions": (),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("part", None)),
+                        fields=["received_at"],
+                        name="receipt_without_part",
+                    )
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="noticepart",
-            constraint=models.UniqueConstraint(fields=("notice", "place"), name="one_row_per_part"),
-        ),
-        migrations.AddIndex(
-            model_name="noticereceipt",
-            index=models.Index(
-                condition=models.Q(("part", None)),
-                fields=["received_at"],
-                name="receipt_without_part",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="noticereceipt",
-            constraint=models.UniqueConstraint(
-                fields=("number", "message_id", "status"), name="each_receipt_once"
-            ),
         ),
     ]

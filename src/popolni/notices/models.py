@@ -87,11 +87,6 @@ class NoticeReceipt(models.Model):
 
     class Meta:
         default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(
-                name="each_receipt_once", fields=["number", "message_id", "status"]
-            )
-        ]
         indexes = [
             models.Index(
                 name="receipt_without_part", fields=["received_at"], condition=Q(part=None)

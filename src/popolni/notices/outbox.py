@@ -7,12 +7,14 @@ most as many messages as the SMSC may have unanswered, and those whose mark was 
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from django.utils import timezone
 
+from popolni.notices.models import Notice, NoticeReceipt
 from popolni.notices.wire import Receipt, forms, normal
 
 LEASE_S = 60
@@ -20,7 +22,7 @@ TRIES_MAX = 6
 """Of those that no answer came to, or a no that is not for good."""
 PAUSES_S = (5, 15, 60, 300, 900)
 KEEP_DAYS = 90
-MATCH_HOURS = 1
+MATCH_HOURS, MATCH_DAYS = 1, 7
 BATCH = 500
 
 _CLAIM = """
@@ -111,18 +113,19 @@ _KEEP_RECEIPTS = """
     from json_to_recordset(%s) as come (
         number bigint, message_id text, status text, error text
     )
-    on conflict (number, message_id, status) do nothing
 """
 _LOOSE_RECEIPTS = """
     select id, number, message_id from popolni_noticereceipt
     where part_id is null and received_at > now() - %s * interval '1 hour'
     order by received_at desc
     limit %s
+    for update skip locked
 """
-# An SMSC begins its ids anew some day: the same number's newest message is meant.
+# An SMSC begins its ids anew some day: the same number's newest message is meant. What was said
+# of a part before is not kept again.
 _MATCH = """
     with wanted as (
-        select * from json_to_recordset(%s) as wanted (
+        select * from json_to_recordset(%(wanted)s) as wanted (
             id bigint, number bigint, message_id text, rank int
         )
     ),
@@ -133,12 +136,30 @@ _MATCH = """
         join popolni_noticepart as part using (message_id)
         join popolni_notice as notice
             on notice.id = part.notice_id and notice.number = wanted.number
-        order by wanted.id, wanted.rank, part.id desc
+        where notice.done_at is null or notice.done_at > now() - %(days)s * interval '1 day'
+        order by wanted.id, wanted.rank, part.state = 'delivered', part.id desc
+    ),
+
+    news as (
+        select distinct on (found.part_id, receipt.status) found.id, found.part_id
+        from found
+        join popolni_noticereceipt as receipt using (id)
+        where not exists (
+            select from popolni_noticereceipt as other
+            where other.part_id = found.part_id and other.status = receipt.status
+        )
+        order by found.part_id, receipt.status, found.id
+    ),
+
+    known as (
+        delete from popolni_noticereceipt as receipt
+        using found
+        where receipt.id = found.id and receipt.id not in (select id from news)
     )
 
-    update popolni_noticereceipt as receipt set part_id = found.part_id
-    from found
-    where receipt.id = found.id
+    update popolni_noticereceipt as receipt set part_id = news.part_id
+    from news
+    where receipt.id = news.id
     returning receipt.part_id, receipt.status, receipt.error
 """
 _PART_STATES = """
@@ -165,18 +186,6 @@ _NOTICE_STATES = """
     ) as told
     where notice.id = told.notice_id and told.state is not null and notice.state <> 'waiting'
 """
-_PRUNE = """
-    delete from popolni_notice where id in (
-        select id from popolni_notice
-        where created_at < now() - %s * interval '1 day' and state <> 'waiting'
-        limit %s
-    )
-"""
-_PRUNE_RECEIPTS = """
-    delete from popolni_noticereceipt
-    where part_id is null and received_at < now() - %s * interval '1 day'
-"""
-
 DELIVERED, NOT_DELIVERED = "DELIVRD", ("EXPIRED", "DELETED", "UNDELIV", "REJECTD")
 
 
@@ -270,14 +279,17 @@ def deliver_to_inbox() -> int:
 
 
 def keep_receipts(receipts: Sequence[Receipt]) -> None:
-    """Keeps what the SMSC said, each thing once, and what follows from it."""
+    """Keeps what the SMSC said."""
     if receipts:
         rows = [each._asdict() | {"message_id": normal(each.message_id)} for each in receipts]
         _execute(_KEEP_RECEIPTS, (json.dumps(rows),))
 
 
 def match_receipts() -> int:
-    """Finds the parts of receipts that have none yet: one may come before its part is marked."""
+    """Finds the parts of receipts that have none yet: one may come before its part is marked.
+
+    How many said something new.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_LOOSE_RECEIPTS, (MATCH_HOURS, BATCH))
         wanted = [
@@ -287,7 +299,7 @@ def match_receipts() -> int:
         ]
         if not wanted:
             return 0
-        cursor.execute(_MATCH, (json.dumps(wanted),))
+        cursor.execute(_MATCH, {"wanted": json.dumps(wanted), "days": MATCH_DAYS})
         matched = cursor.fetchall()
         _follow(matched)
     return len(matched)
@@ -312,9 +324,13 @@ def _follow(matched: Sequence[tuple[int, str, str]]) -> None:
 
 
 def prune() -> int:
-    """Forgets what is long over. How many notices."""
-    _execute(_PRUNE_RECEIPTS, (KEEP_DAYS,))
-    return _execute(_PRUNE, (KEEP_DAYS, BATCH))
+    """Forgets what is long over, a batch of it. How many notices."""
+    before = timezone.now() - timedelta(days=KEEP_DAYS)
+    NoticeReceipt.objects.filter(part=None, received_at__lt=before).delete()
+    over = Notice.objects.filter(created_at__lt=before).exclude(state=Notice.State.WAITING)
+    ids = list(over.values_list("pk", flat=True)[:BATCH])
+    Notice.objects.filter(pk__in=ids).delete()  # with its parts, and what was said of them
+    return len(ids)
 
 
 def _execute(statement: str, values: tuple[int | str, ...]) -> int:
