@@ -370,7 +370,7 @@ def test_a_subscriber_s_message_is_kept_before_it_is_acknowledged(smsc: Smsc) ->
     assert [(asked.number, asked.text) for asked in got] == [(NUMBER, "баланс")]
 
 
-def test_the_page_of_the_phone_takes_the_smsc_s_place() -> None:
+def test_the_page_of_the_phone_takes_the_smsc_s_place(capsys: Capsys) -> None:
     notice = tell_text("a")
     with running(Inbox(is_demo=True)):
         wait_for(lambda: is_state(notice, "delivered"))
@@ -378,3 +378,6 @@ def test_the_page_of_the_phone_takes_the_smsc_s_place() -> None:
     with running(Inbox(is_demo=False)):
         wait_for(lambda: is_state(other, "expired"))
     assert other.text == ""
+    assert capsys.readouterr().err == (
+        "popolni worker: notices: 1 expired and were not sent: POPOLNI_SMPP_URL names no SMSC\n"
+    )

@@ -1,4 +1,7 @@
-"""A database with no other books than a module's own. Django is set up only after this was read."""
+"""A database with no other books than a module's own; the outbox and the SMSC of the notices' tests.
+
+Django is set up only after this was read.
+"""
 
 from collections.abc import Iterator
 
@@ -6,6 +9,9 @@ import pytest
 from django.db import connection
 
 from tests.conftest import migrated_database
+from tests.notices.conftest import outbox, smsc, smsc_folder
+
+__all__ = ["outbox", "smsc", "smsc_folder"]
 
 
 @pytest.fixture(scope="module")

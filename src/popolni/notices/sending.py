@@ -33,7 +33,7 @@ TRYING_S = 30.0
 """How long a notice that was taken is held while the SMSC has too much to do."""
 
 STEP_S, IDLE_S, LOST_S = 0.02, 0.2, 1.0
-HOUSEKEEPING_S, PRUNE_S = 2.0, 3600.0
+HOUSEKEEPING_S, PRUNE_S, COMPLAIN_S = 2.0, 3600.0, 3600.0
 END_S = 2.0
 LOST = (django.db.OperationalError, django.db.InterfaceError)
 
@@ -235,7 +235,7 @@ class Inbox:
 
     def __init__(self, *, is_demo: bool) -> None:
         self.is_ending = False
-        self._is_demo = is_demo
+        self._is_demo, self._complain_at = is_demo, 0.0
         self._database = Database()
 
     def end(self) -> None:
@@ -252,7 +252,7 @@ class Inbox:
                     await self._database.ask(outbox.deliver_to_inbox)
                 if loop.time() >= keep_at:
                     keep_at = loop.time() + HOUSEKEEPING_S
-                    await self._database.ask(outbox.expire)
+                    self._complain(await self._database.ask(outbox.expire))
                 if loop.time() >= prune_at:
                     prune_at = loop.time() + PRUNE_S
                     await self._database.ask(outbox.prune)
@@ -261,13 +261,17 @@ class Inbox:
             await asyncio.sleep(IDLE_S)
         await self._database.end()
 
+    def _complain(self, expired: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if expired and not self._is_demo and now >= self._complain_at:
+            self._complain_at = now + COMPLAIN_S
+            say(f"{expired} expired and were not sent: {URL} names no SMSC")
+
 
 def sender_of(settings: Settings | None, answering: Answering) -> Runs:
     """What sends, with these settings."""
     if settings:
         return Sender(settings, answering)
-    if not django_settings.DEMO:
-        say(f"no SMS leave, and what waits expires: {URL} names no SMSC")
     return Inbox(is_demo=django_settings.DEMO)
 
 

@@ -29,6 +29,7 @@ WORDS = {
 }
 """What a subscriber writes, and the language in which one whom we do not know is answered."""
 
+_BESIDE = " \t\r\n.,!?\"'«»。！？"
 PER_HOUR = 20
 ONCE_IN_S = 5
 """What is asked twice within so many seconds is answered once."""
@@ -41,7 +42,7 @@ def word_of(asked: Asked) -> str | None:
 
     A code over USSD that is brought here is for us, whichever it is.
     """
-    word = asked.text.strip().strip(".!?。！？\"'«»“”").casefold()
+    word = asked.text.strip(_BESIDE).casefold()
     if word in WORDS:
         return word
     return "*100#" if asked.reply.ussd else None

@@ -21,6 +21,7 @@ from popolni.core.channel import Channel
 from popolni.core.method import Method
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.model import LogEntry, TransferFlags
+from popolni.readers.frame import step
 from popolni.readers.promotions import granting
 from popolni.topups.bonuses import granted, granted_by
 from popolni.topups.preview import preview
@@ -198,7 +199,7 @@ def disturb(life: Life, trouble: Trouble) -> None:
         life.set_back()
     if trouble.limit is not None:
         with dying(trouble.dies):
-            granting.grant_bonuses(life.book, trouble.limit)
+            step(granting.READER, life.book, trouble.limit)
 
 
 def new_promotions(operator: Operator, which: set[int]) -> list[Promotion]:
