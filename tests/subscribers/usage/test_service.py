@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from popolni.catalog.operators.models import Branch
 from popolni.catalog.plans.rules import Rate, WhenShort
+from popolni.core.identifiers import transfer_id
+from popolni.core.outcome import Outcome
 from popolni.ledger import client
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run
-from popolni.ledger.model import Unit
-from popolni.ledger.statements import Statement, read_log
+from popolni.ledger.model import Transfer, TransferFlags, Unit
+from popolni.ledger.statements import Statement, post, read_log
 from popolni.subscribers.models import Number, Subscription
 from popolni.subscribers.service import block, close, open_number, subscribe, unblock
 from popolni.subscribers.usage.answers import Answer
@@ -120,6 +122,21 @@ def test_an_allowance_that_has_ended_is_over(branch: Branch) -> None:
     number.allowances.update(ends_at=NOW)
     early = event(number, Unit.SECOND, 10, started_at=NOW - timedelta(days=3))
     assert told(one(early)) == (0, Reason.NOT_IN_PLAN, 0)
+
+
+def test_what_is_reserved_is_not_used(branch: Branch) -> None:
+    number = on_plan(branch, new_plan(allowances={Unit.SECOND: 100}), money_minor=4_00)
+    for kind, to, amount in (
+        (SECONDS, Kind.USED_SECONDS, 70),
+        (Kind.SUBSCRIBER_MONEY, Kind.OPERATOR_REVENUE, 1_00),
+    ):
+        reserved = Transfer(
+            transfer_id("test usage", number.number, amount),
+            kind.account_id(number.number), to.account_id(), amount, Code.USAGE,
+            TransferFlags.PENDING,
+        )  # fmt: skip
+        assert run(post(branch.book, [reserved]))[0].outcome is Outcome.CREATED
+    assert told(one(event(number, Unit.SECOND, 1_000))) == (90, Reason.MONEY_TOO_LOW, 2_00)
 
 
 def test_without_a_plan_there_are_bonuses_and_no_rates(branch: Branch) -> None:
