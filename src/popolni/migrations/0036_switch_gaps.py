@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """For outlets: whose agents must name them, and what each took on a day."""
 
-    dependencies = [("popolni", "0020_webhooks")]
+    dependencies = [("popolni", "0035_reconciliation")]
     operations = [
         migrations.AddField(
             model_name="agent",
