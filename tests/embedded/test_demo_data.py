@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import django.db
 import psycopg
@@ -23,6 +24,8 @@ from popolni.agents.roles import role_of
 from popolni.agents.service import check_password, float_left
 from popolni.agents.staff import User
 from popolni.catalog.numbering.models import NumberingRange
+from popolni.catalog.operators.models import Branch
+from popolni.catalog.plans.rules import PeriodUnit
 from popolni.catalog.promotions.models import PromotionBudget
 from popolni.catalog.promotions.rules import bonus_id
 from popolni.catalog.promotions.service import budget_left
@@ -38,9 +41,14 @@ from popolni.embedded.demo_data.entries import BookHistory
 from popolni.embedded.demo_data.month import Span
 from popolni.embedded.demo_data.people import Person, make_people
 from popolni.ledger.chart import TOP_UPS, Code
+from popolni.ledger.client import run
+from popolni.ledger.statements import read_log
 from popolni.ledger.verify import Fault, verify
+from popolni.readers.renewals import renew_lapsed
 from popolni.settings import database
 from popolni.subscribers.models import Number, Subscription
+from popolni.subscribers.renewals.rules import Rhythm, period_at
+from popolni.subscribers.renewals.telling import renewed_by
 from popolni.subscribers.service import balance
 from popolni.topups.preview import preview
 from tests.conftest import SOURCE, migrated_database
@@ -423,6 +431,14 @@ def test_plans_are_charged_as_they_cost_and_periods_are_right(demo_url: str) -> 
         assert one.started_at <= one.period_starts_at < one.period_ends_at
         assert one.number.opened_at <= one.started_at
         assert one.number.status == "active"
+        assert one.started_at <= one.anchored_at <= one.period_starts_at
+        rhythm = Rhythm(
+            PeriodUnit(one.version.period_unit),
+            one.version.period_count,
+            ZoneInfo(one.number.branch.time_zone),
+        )
+        period = period_at(one.period_starts_at, one.anchored_at, rhythm, one.period_starts_at)
+        assert period == (one.period_starts_at, one.period_ends_at)
         if one.status == "lapsed":
             lapsed += 1
             assert one.period_ends_at < now
@@ -432,6 +448,28 @@ def test_plans_are_charged_as_they_cost_and_periods_are_right(demo_url: str) -> 
     assert 1 <= lapsed < 30
     versions = {(s.version.plan.code, s.version.version) for s in Subscription.objects.all()}
     assert {("mts-combo", 1), ("mts-combo", 2)} <= versions
+
+
+def test_lapsed_plans_began_again_with_the_money(demo_url: str) -> None:
+    """As the reader of renewals would have it, which finds nothing left to do."""
+    begun = ask(
+        demo_url,
+        "select t.book, t.seq, t.reference, t.created_at from ledger.transfer as t"
+        " where t.code = %s and t.reference is not null",
+        int(Code.PLAN_CHARGE),
+    )
+    assert len(begun) > 10
+    for book, _seq, receipt, created_at in begun:
+        (credit,) = run(read_log(book, int(receipt.partition("-")[2]) - 1, 1))
+        assert credit.created_at == created_at
+        told = renewed_by(book, credit)
+        assert told is not None
+        assert told.until > created_at
+    last = ask(demo_url, "select max(seq) from ledger.transfer group by book order by book")
+    for book in Branch.objects.values_list("book", flat=True):
+        while renew_lapsed(book, 500):
+            pass
+    assert ask(demo_url, "select max(seq) from ledger.transfer group by book order by book") == last
 
 
 def test_allowances_hold_no_more_than_was_granted(demo_url: str) -> None:

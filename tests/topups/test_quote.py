@@ -21,17 +21,22 @@ from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run, run_steps
 from popolni.ledger.model import Transfer, Unit
 from popolni.ledger.statements import post
+from popolni.readers.renewals import renew_lapsed
 from popolni.subscribers.models import Number, Subscriber, Subscription
+from popolni.subscribers.renewals.changes import queue_plan, set_renewed
 from popolni.subscribers.service import subscribe
 from popolni.topups.catalogue import read_catalogue
 from popolni.topups.facts import BookMonth, month_of, read_facts, read_first_seqs
 from popolni.topups.quote import Quote, Renewal, quote
 from popolni.topups.rules import Ask, Refused
 from tests.agents.support import new_agent, new_branch, new_operator
+from tests.subscribers.renewals.support import current, renew, top_up
 from tests.subscribers.support import credit, new_number, new_plan
 
 NOW = datetime(2026, 3, 20, 9, 30, tzinfo=UTC)
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FAR = datetime(2027, 3, 20, 9, 30, tzinfo=UTC)
+"""After all that the ledger's own clock says."""
 
 
 @pytest.fixture
@@ -79,16 +84,16 @@ def fund(branch: Branch, account: int, amount: int, source: Kind = Kind.BANK) ->
     assert posted.outcome == "created"
 
 
-def ask(agent: Agent, number: int, amount_minor: int = 500_00) -> Quote:
+def ask(agent: Agent, number: int, amount_minor: int = 500_00, now: datetime = NOW) -> Quote:
     catalogue = read_catalogue()
     months = []
     for branch in catalogue.branches.values():
-        day, month = month_of(branch.zone, NOW)
+        day, month = month_of(branch.zone, now)
         seqs = run(read_first_seqs([(branch.book, month)]))
         months.append(BookMonth(branch.id, branch.book, day, month, seqs[branch.book]))
     facts = run(read_facts([number], months)).get(number)
     asked = Ask(Channel.OSMP, catalogue.agents[agent.code], "1", number, amount_minor)
-    return run_steps(quote(catalogue, asked, facts, NOW))
+    return run_steps(quote(catalogue, asked, facts, now))
 
 
 def on_plan(
@@ -114,16 +119,16 @@ def test_a_number_without_a_plan(branch: Branch, agent: Agent) -> None:
     quoted = ask(agent, number.number)
     assert quoted.refused is None
     assert quoted.branch == read_catalogue().branches[branch.pk]
-    assert quoted.holder == ("Анна Ы", Language.ZH, None, False, None, None)
+    assert quoted.holder == ("Анна Ы", Language.ZH, None, None, False, False, None, None)
     assert (quoted.renewal, list(quoted.bonuses)) == (None, [])
 
 
 @pytest.mark.parametrize(
     ("status", "amount_minor", "until"),
     [
-        # it has 100.00; its period ends on 28 February, which is past
+        # it has 100.00; its period ended on 28 February, and nobody has renewed it yet
         ("active", 199_99, None),
-        ("active", 200_00, "2026-04-20T09:30"),
+        ("active", 200_00, "2026-03-31T12:00"),
         ("lapsed", 200_00, "2026-04-20T09:30"),
         ("lapsed", 199_99, None),
     ],
@@ -133,15 +138,72 @@ def test_the_plan_that_it_pays_for(
 ) -> None:
     number, version = on_plan(branch, status=status)
     quoted = ask(agent, number.number, amount_minor)
-    assert quoted.renewal is not None
     names = {Language.RU: "План", Language.EN: "Plan", Language.ZH: "套餐"}
-    assert quoted.renewal[:2] == (names, version.price_minor) == (names, 300_00)
-    if until is None:
-        assert quoted.renewal.until is None
-        return
-    assert quoted.renewal.until is not None
-    if status == "lapsed":
-        assert quoted.renewal.until == datetime.fromisoformat(f"{until}+00:00")
+    ends_at = until and datetime.fromisoformat(f"{until}+00:00")
+    assert quoted.renewal == (names, version.price_minor, ends_at)
+    assert version.price_minor == 300_00
+
+
+def test_a_plan_that_does_not_renew_by_itself(branch: Branch, agent: Agent) -> None:
+    number, _version = on_plan(branch)
+    set_renewed(number, is_renewed=False, by=None)
+    assert ask(agent, number.number, 500_00).renewal is None
+
+
+def lapses(number: Number) -> None:
+    assert renew(number.branch, datetime(2026, 3, 1, tzinfo=UTC)).lapsed == 1
+
+
+def is_on_another(number: Number) -> None:
+    """From the next period on: for 350.00, and for five days."""
+    other = new_plan(number.branch.operator, price_minor=350_00, unit=PeriodUnit.DAY)
+    PlanVersion.objects.filter(pk=other.pk).update(period_count=5)
+    queue_plan(number, other, by=None)
+
+
+def lapses_on_another(number: Number) -> None:
+    is_on_another(number)
+    lapses(number)
+
+
+def stays(_number: Number) -> None:
+    """Its period is under way."""
+
+
+@pytest.mark.parametrize("bonus_percent", [0, 50])
+@pytest.mark.parametrize("amount_minor", [133_33, 133_34, 199_99, 200_00, 249_99, 250_00])
+@pytest.mark.parametrize("happens", [stays, is_on_another, lapses, lapses_on_another])
+def test_what_is_said_before_is_what_happens_after(
+    branch: Branch,
+    agent: Agent,
+    happens: Callable[[Number], None],
+    amount_minor: int,
+    bonus_percent: int,
+) -> None:
+    """With the top-up, and its bonus, the number is renewed until then; or it is not."""
+    if bonus_percent:
+        promote(branch, source=Kind.BANK, gives="percent", value=bonus_percent, valid_days=None)
+    number, _version = on_plan(branch)
+    happens(number)
+    end = current(number).period_ends_at
+    now = FAR if current(number).status == "lapsed" else end - timedelta(days=3)
+    quoted = ask(agent, number.number, amount_minor, now)
+    said, bonuses = quoted.renewal, [bonus.amount for _, bonus in quoted.bonuses]
+    assert said is not None
+    assert bonuses == ([amount_minor // 2] if bonus_percent else [])
+    before = Subscription.objects.filter(number=number).count()
+    top_up(number, amount_minor, now)
+    for amount in bonuses:
+        top_up(number, amount, now)
+    while renew_lapsed(branch.book, 500):
+        pass
+    renew(branch, end)
+    found = current(number)
+    is_renewed = found.status == "active"
+    assert (found.period_ends_at if is_renewed else None) == said.until
+    assert found.version.price_minor == (said.price_minor if is_renewed else 300_00)
+    is_other = happens in (is_on_another, lapses_on_another)
+    assert Subscription.objects.filter(number=number).count() == before + (is_renewed and is_other)
 
 
 def test_a_period_under_way_goes_on_from_its_end(branch: Branch, agent: Agent) -> None:
@@ -175,7 +237,9 @@ def test_a_plan_that_it_left(branch: Branch, agent: Agent) -> None:
     assert quoted.holder.version_id is None
 
 
-def promote(branch: Branch, budget: int = 10**12, **terms: object) -> Promotion:
+def promote(
+    branch: Branch, budget: int = 10**12, source: Kind = Kind.ISSUED_BYTES, **terms: object
+) -> Promotion:
     values = {"starts_at": START, "gives": "bytes", "value": 2**30, "valid_days": 30}
     promotion = Promotion.objects.create(
         operator=branch.operator,
@@ -187,7 +251,7 @@ def promote(branch: Branch, budget: int = 10**12, **terms: object) -> Promotion:
     )
     account = budget_account(open_budget(promotion, branch))
     if budget:
-        fund(branch, account, budget, Kind.ISSUED_BYTES)
+        fund(branch, account, budget, source)
     return promotion
 
 

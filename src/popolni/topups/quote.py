@@ -7,19 +7,19 @@ changes nothing and promises nothing: a float or a budget may be gone a moment l
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from popolni.catalog.plans.rules import PeriodUnit
 from popolni.catalog.promotions import rules as promotions
 from popolni.catalog.promotions.rules import Bonus, TopUp
 from popolni.core.language import Language
-from popolni.core.period import end_of_period
 from popolni.core.refusal import Refusal
 from popolni.ledger.balances import read_left
 from popolni.ledger.chart import Kind
 from popolni.ledger.client import Steps
 from popolni.ledger.codec import Int8Array, encode_integers
+from popolni.ledger.model import Unit
 from popolni.ledger.statements import Statement
+from popolni.subscribers.renewals.rules import Rhythm, Standing, next_period, period_at
 from popolni.topups.catalogue import BranchTerms, Catalogue, Texts
 from popolni.topups.facts import NumberFacts
 from popolni.topups.preview import read_history, read_past
@@ -32,9 +32,16 @@ class Holder(NamedTuple):
     name: str
     language: Language
     version_id: int | None
+    next_version_id: int | None
     is_lapsed: bool
-    started_at: datetime | None
+    is_renewed: bool
+    anchored_at: datetime | None
     period_ends_at: datetime | None
+
+    @property
+    def wanted_id(self) -> int | None:
+        """The plan's version that money pays for next; None: nothing renews by itself."""
+        return (self.next_version_id or self.version_id) if self.is_renewed else None
 
 
 class Renewal(NamedTuple):
@@ -61,7 +68,9 @@ class Quote:
 
 
 _HOLDER = """
-    select s.name, s.language, p.version_id, p.status, p.started_at, p.period_ends_at
+    select
+        s.name, s.language, p.version_id, p.next_version_id, coalesce(p.status = 'lapsed', false),
+        coalesce(p.is_renewed, false), p.anchored_at, p.period_ends_at
     from unnest(%s) as wanted (number)
     join popolni_number as n on n.number = wanted.number
     join popolni_subscriber as s on s.id = n.subscriber_id
@@ -76,8 +85,8 @@ def read_holder(number: int) -> Statement[Holder | None]:
 def _holder(rows: list[tuple[Any, ...]]) -> Holder | None:
     if not rows:
         return None
-    name, language, version, status, started_at, period_ends_at = rows[0]
-    return Holder(name, Language(language), version, status == "lapsed", started_at, period_ends_at)
+    name, language, *plan = rows[0]
+    return Holder(name, Language(language), *plan)
 
 
 def quote(
@@ -95,13 +104,15 @@ def quote(
     holder = yield read_holder(ask.number)
     if refused is None and not (yield from _is_covered(ask, branch)):
         refused = Refused(Refusal.FLOAT_TOO_LOW)
+    bonuses = yield from _bonuses(catalogue, ask, branch, holder, now)
+    money = ask.amount_minor + sum(one.amount for _, one in bonuses if one.unit is Unit.MONEY)
     return Quote(
         ask=ask,
         refused=refused,
         branch=branch,
         holder=holder,
-        renewal=(yield from _renewal(catalogue, ask, branch, holder, now)),
-        bonuses=(yield from _bonuses(catalogue, ask, branch, holder, now)),
+        renewal=(yield from _renewal(catalogue, ask, branch, holder, money, now)),
+        bonuses=bonuses,
     )
 
 
@@ -110,26 +121,48 @@ def _is_covered(ask: Ask, branch: BranchTerms) -> Steps[bool]:
     return bool((yield read_left([account])).get(account, 0) >= ask.amount_minor)
 
 
-def _renewal(
-    catalogue: Catalogue, ask: Ask, branch: BranchTerms, holder: Holder | None, now: datetime
+def _renewal(  # noqa: PLR0913, PLR0917  # all that it depends on
+    catalogue: Catalogue,
+    ask: Ask,
+    branch: BranchTerms,
+    holder: Holder | None,
+    money_minor: int,
+    now: datetime,
 ) -> Steps[Renewal | None]:
-    """What the money, with what is there already, pays of the plan: its next period."""
-    if holder is None or holder.version_id is None or holder.period_ends_at is None:
-        return None
-    plan = catalogue.plans.get(holder.version_id)
-    if plan is None:
+    """What `money_minor`, with what is there already, pays of the plan: its next period.
+
+    By the rules that renew it (`subscribers.renewals.rules`): at once where it has lapsed.
+    """
+    plan = catalogue.plans.get(holder.wanted_id) if holder and holder.wanted_id else None
+    if plan is None or holder is None or holder.period_ends_at is None:
         return None
     account = (branch.book, Kind.SUBSCRIBER_MONEY.account_id(ask.number))
     left = (yield read_left([account])).get(account, 0)
-    if left + ask.amount_minor < plan.price_minor:
+    if left + money_minor < plan.price_minor:
         return Renewal(plan.names, plan.price_minor, None)
-    starts_at, anchor = now, None
-    if not holder.is_lapsed:
-        starts_at = max(holder.period_ends_at, now)
-        anchor = (holder.started_at or now).astimezone(branch.zone).day
-    unit: Literal["day", "month"] = "day" if plan.period_unit is PeriodUnit.DAY else "month"
-    until = end_of_period(starts_at, unit, plan.period_count, branch.zone, anchor)
-    return Renewal(plan.names, plan.price_minor, until)
+    rhythm = Rhythm(plan.period_unit, plan.period_count, branch.zone)
+    if holder.is_lapsed:
+        starts_at = max(now, holder.period_ends_at)
+        period = period_at(starts_at, starts_at, rhythm, now)
+    else:
+        period = next_period(_standing(ask, holder), rhythm, now)[0]
+    return Renewal(plan.names, plan.price_minor, period.ends_at)
+
+
+def _standing(ask: Ask, holder: Holder) -> Standing:
+    """The current subscription, as far as its next period depends on it."""
+    if holder.version_id is None or holder.anchored_at is None or holder.period_ends_at is None:
+        raise AssertionError("a plan has all of them")
+    return Standing(
+        subscription=0,
+        number=ask.number,
+        version=holder.version_id,
+        next_version=holder.next_version_id,
+        is_renewed=holder.is_renewed,
+        is_served=True,
+        anchored_at=holder.anchored_at,
+        period_ends_at=holder.period_ends_at,
+    )
 
 
 def _bonuses(

@@ -147,6 +147,7 @@ def _write_subscriptions(history: BookHistory, rows: Mapping[Ref, int]) -> None:
             version=versions[row.plan, row.version],
             status=Subscription.Status.LAPSED if row.is_lapsed else Subscription.Status.ACTIVE,
             started_at=row.started_at,
+            anchored_at=row.anchored_at,
             period_starts_at=row.period_starts_at,
             period_ends_at=row.period_ends_at,
         )
@@ -243,7 +244,7 @@ def _post(
         batch = []
         for entry in moment.entries:
             seq += 1
-            batch.append(to_transfer(entry, seq, rows))
+            batch.append(to_transfer(entry, book, seq, rows))
         answers = run(_post_at(book, batch, moment.at))
         for entry, answer in zip(moment.entries, answers, strict=True):
             if answer.outcome is not Outcome.CREATED:

@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     amount: int
     name: tuple[str | int | Ref, ...]
     is_linked: bool = False
-    reference: str | None = None
+    reference: str | Ref | None = None
     reference_at: datetime | None = None
     reference_id: int | Ref | None = None
 
@@ -78,6 +78,7 @@ class SubscriptionRow(NamedTuple):
     version: int
     is_lapsed: bool
     started_at: datetime
+    anchored_at: datetime
     period_starts_at: datetime
     period_ends_at: datetime
 
@@ -118,15 +119,15 @@ class BookHistory(NamedTuple):
     """Since when a number is blocked or closed."""
 
 
-def to_transfer(entry: Entry, seq: int, rows: Mapping[Ref, int]) -> Transfer:
-    """The transfer at `seq` of a book's log."""
+def to_transfer(entry: Entry, book: int, seq: int, rows: Mapping[Ref, int]) -> Transfer:
+    """The transfer at `seq` of a book's log. A reference to another entry is its receipt."""
 
     def resolved(part: str | int | Ref) -> str | int:
         if not isinstance(part, Ref):
             return part
         return seq - int(part.key) if part.who == "before" else rows[part]
 
-    about = entry.reference_id
+    about, reference = entry.reference_id, entry.reference
     return Transfer(
         transfer_id(*map(resolved, entry.name)),
         _account(entry.debit, rows),
@@ -134,7 +135,7 @@ def to_transfer(entry: Entry, seq: int, rows: Mapping[Ref, int]) -> Transfer:
         entry.amount,
         entry.code,
         TransferFlags.LINKED if entry.is_linked else TransferFlags.NONE,
-        reference=entry.reference,
+        reference=f"{book}-{resolved(reference)}" if isinstance(reference, Ref) else reference,
         reference_at=entry.reference_at,
         reference_id=rows[about] if isinstance(about, Ref) else about,
     )

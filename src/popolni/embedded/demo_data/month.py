@@ -101,6 +101,7 @@ class Month:
         self._is_lapsed = False
         self._period: tuple[datetime, datetime] | None = None
         self._since = start.plan_since
+        self._anchor = start.plan_since
         self._order = count()
         self.happened: list[Moment] = []
         self.bonuses: list[BonusRow] = []
@@ -132,7 +133,9 @@ class Month:
         """Before the run: at that time, entries that are made from the money that is there."""
 
         def act(now: datetime) -> None:
-            self._post(now, change(self._money))
+            entries = change(self._money)
+            self._post(now, entries)
+            self._begin_again(now, entries)
 
         self._plan(at, act)
 
@@ -145,9 +148,9 @@ class Month:
         """At the end."""
         if self._start.plan is None or self._period is None:
             return None
-        since = self._since or self._period[0]
+        since, anchor = self._since or self._period[0], self._anchor or self._period[0]
         return SubscriptionRow(
-            self._start.number, *self._start.plan, self._is_lapsed, since, *self._period
+            self._start.number, *self._start.plan, self._is_lapsed, since, anchor, *self._period
         )
 
     @property
@@ -242,8 +245,7 @@ class Month:
         at = top_up.at.astimezone(UTC)
         entries = [self._top_up_entry(top_up, at), *self._bonus_entries(top_up, at)]
         self._post(at, entries)
-        if self._is_lapsed and self._terms and self._money >= self._terms.price_minor:
-            self._plan(at + timedelta(seconds=1), self._begin_period)
+        self._begin_again(at, entries)
 
     def _top_up_entry(self, top_up: TopUp, at: datetime) -> Entry:
         """Its reference is given later, when all of an agent's top-ups are in order."""
@@ -322,11 +324,11 @@ class Month:
             raise AssertionError("there is no plan")
         unit, count = self._terms.period
         zone = self._around.zone
-        since = (self._since or begins).astimezone(zone)
-        return end_of_period(begins, unit, count, zone, since.day)
+        anchor = (self._anchor or begins).astimezone(zone)
+        return end_of_period(begins, unit, count, zone, anchor.day)
 
     def _enter_period(self, begins: datetime, ends: datetime) -> None:
-        self._since = self._since or begins
+        self._since, self._anchor = self._since or begins, self._anchor or begins
         self._period, self._is_lapsed = (begins, ends), False
         remembers_at = ends - timedelta(hours=self._rng.uniform(3, 40))
         if remembers_at > max(begins, self._around.span.start):
@@ -357,8 +359,25 @@ class Month:
             top_up = habits.choose(self._rng, late, self._start.language, least)
             self._plan(top_up.at, lambda _at: self._top_up(top_up))
 
-    def _begin_period(self, at: datetime) -> None:
-        """The charge, the end of what the former period left, the new allowances: a chain."""
+    def _begin_again(self, at: datetime, entries: list[Entry]) -> None:
+        """Where the plan has lapsed and these made the money enough: from this moment on."""
+        if not (self._is_lapsed and self._terms and self._money >= self._terms.price_minor):
+            return
+        before, money = 0, self._money
+        for place, entry in enumerate(reversed(entries), start=1):
+            if entry.credit == self._side(Kind.SUBSCRIBER_MONEY):
+                before, money = place, money - entry.amount
+                if money < self._terms.price_minor:
+                    break
+        if before:
+            self._anchor = at
+            self._begin_period(at, before)
+
+    def _begin_period(self, at: datetime, before: int = 0) -> None:
+        """The charge, the end of what the former period left, the new allowances.
+
+        Of a plan that had lapsed each names the credit so many entries before the first.
+        """
         if self._terms is None or (self._period and at < self._period[1]):
             return  # it began already
         if self._money < self._terms.price_minor:
@@ -375,8 +394,14 @@ class Month:
         ]
         steps = [charge, *self._expiries(key), *grants]
         about = Ref("subscription", self.number)
+        is_chain = word == "subscribe"  # renewals are decided behind the book's lock
         self._post(at, [
-            step._replace(is_linked=step is not steps[-1], reference_id=about) for step in steps
+            step._replace(
+                is_linked=is_chain and step is not steps[-1],
+                reference=Ref("before", before + place) if before else None,
+                reference_id=about,
+            )
+            for place, step in enumerate(steps)
         ])  # fmt: skip
         self._enter_period(at, self._period_end(at))
 

@@ -199,7 +199,10 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     amount_minor: Amount
     refusal: Annotated[Refusal | None, Meta(description="Why not; null: it would be let in.")]
-    renewal: Annotated[Renewal | None, Meta(description="Null: the number is on no plan.")]
+    renewal: Annotated[
+        Renewal | None,
+        Meta(description="Null: the number is on no plan, or its plan does not renew by itself."),
+    ]
     bonuses: list[Bonus]
 
 

@@ -170,9 +170,9 @@ def _amounts_to_offer(allowed: AmountRange | None, lacks: int | None) -> Iterato
 
 
 def _plan_lacks(catalogue: Catalogue, branch: BranchTerms, ask: Ask) -> Steps[int | None]:
-    """What the plan's next period costs more than is there; None: there is no plan, or enough."""
+    """What the plan's next period costs more than is there; None: it is enough, or none comes."""
     holder = yield read_holder(ask.number)
-    plan = catalogue.plans.get(holder.version_id) if holder and holder.version_id else None
+    plan = catalogue.plans.get(holder.wanted_id) if holder and holder.wanted_id else None
     if plan is None:
         return None
     account = (branch.book, Account.SUBSCRIBER_MONEY.account_id(ask.number))
