@@ -8,7 +8,8 @@ are the same, and no more of a file is held than a piece and a line.
 
 import csv
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -311,6 +312,8 @@ class Reader:
         self._reference, self._sum = places[Column.REFERENCE], places[Column.SUM]
         self._date, self._time = places.get(Column.DATE), places.get(Column.TIME)
         self._number, self._receipt = places.get(Column.NUMBER), places.get(Column.RECEIPT)
+        self._separator = layout.separator
+        self._blanks = " \t\r\v\f" + layout.separator
         self._sums = _Known(_reader_of_sums(layout))
         self._dates = _Known(Clock(layout.date_format).read if layout.has_dates else len)
         has_clock = Column.TIME in layout.columns
@@ -327,7 +330,7 @@ class Reader:
         found: list[Item] = []
         if self._is_too_long:  # the line that began in a former piece ends here
             self._is_too_long = False
-            found.append(self._too_long(b""))
+            found.append(self._too_long())
             lines = lines[1:]
         found += self._read_all(lines)
         self._keep(rest)
@@ -337,7 +340,7 @@ class Reader:
         """What the file ends with: a last line without its end, and the total."""
         found: list[Item] = []
         if self._is_too_long:
-            found.append(self._too_long(b""))
+            found.append(self._too_long())
         elif self._rest:
             found += self._read_all([self._rest])
         self._rest, self._is_too_long = b"", False
@@ -352,46 +355,52 @@ class Reader:
         if len(self._rest) > LINE_BYTES_MAX:
             self._rest, self._is_too_long = b"", True
 
-    def _too_long(self, data: bytes) -> Fault:
+    def _too_long(self) -> Fault:
         self._line += 1
-        return Fault(self._line, FaultKind.TOO_LONG, _excerpt(data.decode("ascii", "replace")))
+        return Fault(self._line, FaultKind.TOO_LONG, "")
 
     def _read_all(self, lines: list[bytes]) -> list[Item]:
         """Whole lines, without their ends."""
         found: list[Item] = []
-        encoding, separator = self.layout.encoding.value, self.layout.separator
-        holds_last = bool(self.layout.total_columns)
-        for data in lines:
-            if len(data) > LINE_BYTES_MAX:
-                found.append(self._too_long(b""))
-                continue
+        blanks, holds_last = self._blanks, bool(self.layout.total_columns)
+        for text in self._decoded(lines):
             self._line += 1
             line = self._line
-            if line == 1 and encoding == "utf-8":
-                data = data.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901  # the mark is no text
-            if line <= self.layout.header_lines:
+            if isinstance(text, Fault):
+                if line > self.layout.header_lines or text.kind is FaultKind.TOO_LONG:
+                    found.append(text._replace(line=line))
                 continue
-            try:
-                text = data.decode(encoding)
-            except UnicodeDecodeError:
-                excerpt = _excerpt(data.decode(encoding, "replace"))
-                found.append(Fault(line, FaultKind.ENCODING, excerpt))
-                continue
-            if not text.strip(" \t\r\v\f" + separator):
+            if line <= self.layout.header_lines or not text.strip(blanks):
                 continue
             if holds_last:
                 held, self._held = self._held, (line, text)
                 if held is None:
                     continue
-                line, text = held
-            found.append(self._read(line, text))
+                line, text = held  # noqa: PLW2901  # the one before: the last is no payment
+            cells = self._cells(text)
+            item = cells if isinstance(cells, FaultKind) else self._payment(line, cells)
+            found.append(Fault(line, item, _excerpt(text)) if isinstance(item, FaultKind) else item)
         return found
 
-    def _read(self, line: int, text: str) -> Item:
-        """A line that is a payment, or should be one."""
-        cells = self._cells(text)
-        found = cells if isinstance(cells, FaultKind) else self._payment(line, cells)
-        return Fault(line, found, _excerpt(text)) if isinstance(found, FaultKind) else found
+    def _decoded(self, lines: list[bytes]) -> Iterator[str | Fault]:
+        """Each line as text, or why it can't be; all at once where nothing is wrong."""
+        encoding = self.layout.encoding.value
+        if not lines:
+            return
+        if not self._line and encoding == "utf-8":
+            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")  # the mark is no text
+        if max(map(len, lines)) <= LINE_BYTES_MAX:
+            with suppress(UnicodeDecodeError):
+                yield from b"\n".join(lines).decode(encoding).split("\n")
+                return
+        for data in lines:
+            if len(data) > LINE_BYTES_MAX:
+                yield Fault(0, FaultKind.TOO_LONG, "")
+                continue
+            try:
+                yield data.decode(encoding)
+            except UnicodeDecodeError:
+                yield Fault(0, FaultKind.ENCODING, _excerpt(data.decode(encoding, "replace")))
 
     def _payment(self, line: int, cells: list[str]) -> Row | FaultKind:
         """The row. This is on the path of every line, so each column's place is at hand."""
@@ -422,9 +431,13 @@ class Reader:
         return Row(line, reference, amount, number, at, receipt)
 
     def _cells(self, text: str) -> list[str] | FaultKind:
+        text = text.rstrip("\r")
         if '"' not in text:
-            return [cell.strip() for cell in text.split(self.layout.separator)]
-        reader = csv.reader([text.rstrip("\r")], delimiter=self.layout.separator, strict=True)
+            cells = text.split(self._separator)
+            if " " in text or not text.isprintable():
+                cells = [cell.strip() for cell in cells]
+            return cells
+        reader = csv.reader([text], delimiter=self._separator, strict=True)
         try:
             (cells,) = reader
         except (csv.Error, ValueError):

@@ -95,12 +95,13 @@ _GONE = f"""
             and t.seq >= window_start.seq
             and t.code = {Code.TOP_UP_REVERSAL.value}
     ) as reversal"""  # noqa: S608  # constants only
-# As `rules.believable` says which moment a top-up is of. What is pending or was voided is no
-# top-up that was credited; what posted a pending one is.
+# As `rules.believable` says which moment a top-up is of (offset 0: it is computed once). What was
+# reversed is found by a hash, whatever the planner believes of how much there is.
+# What is pending or was voided is no top-up that was credited; what posted a pending one is.
 _OURS = f"""
     select
         found.reference, found.number, found.amount, found.at, found.book, found.seq,
-        gone.seq is not null
+        (found.book, found.seq) in (select gone.book, gone.seq from gone)
     from (
         select
             t.book, t.seq, t.reference, t.amount,
@@ -137,8 +138,8 @@ _OURS = f"""
                 and t.code = %(code)s
                 and t.flags & {TransferFlags.PENDING | TransferFlags.VOID_PENDING} = 0
         ) as t
+        offset 0
     ) as found
-    left join gone on gone.book = found.book and gone.seq = found.seq
     where found.at >= %(first)s and found.at < %(last)s and found.reference is not null
     order by found.reference collate "C", found.seq"""  # noqa: S608  # constants only
 _RESOLVED = f"""
