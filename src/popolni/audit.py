@@ -42,6 +42,7 @@ from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVers
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
 from popolni.readers.models import SetAside
 from popolni.readers.webhooks.models import Delivery, Webhook
+from popolni.reconciliation.models import Difference, RegistryLayout
 from popolni.subscribers.models import IdentityDocument, Number, Subscriber, Subscription
 from popolni.topups.models import Adjustment
 
@@ -88,6 +89,8 @@ RULES: dict[type[Model], Rule] = {
     Delivery: Rule(only=("state", "due_at")),  # as people change it; what sends passes this by
     Adjustment: ALL,
     SetAside: ALL,  # those that a reader puts there, and what people make of them
+    RegistryLayout: ALL,
+    Difference: Rule(only=("state", "adjustment", "note", "asked_by", "decided_by")),
     User: Rule(secrets=("password",), without=("last_login",), many=("groups", "user_permissions")),
     # Devices also count wrong codes, with each code: that is no change that somebody made.
     TOTPDevice: Rule(secrets=("key",), only=("user", "name", "confirmed", "key")),

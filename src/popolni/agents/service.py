@@ -63,6 +63,7 @@ def open_contract(  # noqa: PLR0913  # a row of these, all but two by name
     float_low_minor: int = FLOAT_LOW_MINOR,
     commissions: Mapping[Channel, int] | None = None,
     cash_identity: Contract.CashIdentity = Contract.CashIdentity.NONE,
+    settles_from: date | None = None,
 ) -> Contract:
     """Opens a contract, its commissions (basis points by channel) and an empty float.
 
@@ -76,6 +77,7 @@ def open_contract(  # noqa: PLR0913  # a row of these, all but two by name
         valid_from=valid_from or branch_day(branch),
         float_low_minor=float_low_minor,
         cash_identity=cash_identity,
+        settles_from=settles_from,
     )
     if Contract.objects.filter(agent=agent, branch=branch).exists():
         raise UserError(_("there is a contract already: %(contract)s") % {"contract": contract})

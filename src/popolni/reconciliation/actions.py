@@ -61,6 +61,11 @@ SETTLED = Q(state__in=(State.ACCEPTED, State.FOUND)) | Q(
 )
 
 
+def open_differences() -> int:
+    """How many there are, of the runs that are done."""
+    return Difference.objects.filter(OPEN, run__state="done").count()
+
+
 def actions_of(row: Difference) -> list[Action]:
     """What can be asked for."""
     if not is_open(row):

@@ -26,6 +26,8 @@ from popolni.agents.networks import THIS_MACHINE, is_from, read_address, read_ne
 from popolni.audit import client_address
 from popolni.readers.lag import lags
 from popolni.readers.worker import READERS
+from popolni.reconciliation.actions import open_differences
+from popolni.reconciliation.daily import missing_files
 from popolni.topups.models import Adjustment
 
 METRICS_FROM = "POPOLNI_METRICS_FROM"
@@ -46,7 +48,7 @@ class _Standing(Collector):
     def collect(self) -> Iterable[Metric]:
         """Nothing, while the database is away: the requests are told all the same."""
         try:
-            metrics = [*_readers(), *_renewals(), *_waiting()]
+            metrics = [*_readers(), *_renewals(), *_waiting(), *_registries()]
         except django.db.Error:
             django.db.connection.close()
             return
@@ -79,6 +81,17 @@ def _waiting() -> Iterator[Metric]:
     waiting = Adjustment.objects.filter(status=Adjustment.Status.WAITING).count()
     yield GaugeMetricFamily(
         "popolni_adjustments_waiting", "Adjustments that wait for approval", value=waiting
+    )
+
+
+def _registries() -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "popolni_registries_missing",
+        "Days whose registry an agent did not send",
+        value=len(missing_files()),
+    )
+    yield GaugeMetricFamily(
+        "popolni_differences_open", "Differences that nothing was done about", open_differences()
     )
 
 

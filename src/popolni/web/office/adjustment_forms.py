@@ -69,9 +69,12 @@ WAYS: Mapping[str, Way] = {
     Kind.BUDGET_FUNDING: Way("budget", "popolni.ask_budget", "savings"),
     Kind.BUDGET_WITHDRAWAL: Way("budget", "popolni.ask_budget", "money_off", is_withdrawal=True),
     Kind.TOP_UP_REVERSAL: Way("number", "popolni.ask_balance", "undo", is_withdrawal=True),
+    Kind.TOP_UP: Way("number", "popolni.ask_balance", "add_circle"),
+    Kind.TOP_UP_CORRECTION: Way("number", "popolni.ask_balance", "published_with_changes"),
 }
-CHOSEN = frozenset(WAYS) - {Kind.TOP_UP_REVERSAL}
-"""What one asks for by choosing it; a reversal is asked for on the page of its top-up."""
+ABOUT_A_TOP_UP = frozenset({Kind.TOP_UP_REVERSAL, Kind.TOP_UP, Kind.TOP_UP_CORRECTION})
+CHOSEN = frozenset(WAYS) - ABOUT_A_TOP_UP
+"""What one asks for by choosing it; the others on the page of a top-up or of a difference."""
 TARGETS = ("contract", "number", "budget")
 
 
@@ -215,14 +218,12 @@ def forecast(kind: str, target: Target, value: int, *, alone: int = 0) -> Foreca
     after = now.left - value if WAYS[kind].is_withdrawal else now.left + value
     is_money = now.unit == Unit.MONEY
     is_large = needs_approval(value, 0, now.approval_from_minor)
-    is_approved_always = not is_money or kind == Kind.TOP_UP_REVERSAL
+    is_approved_always = not is_money or kind in ABOUT_A_TOP_UP
     return Forecast(
         now.text(now.left),
         now.text(after),
         after >= 0,
-        not is_money
-        or kind == Kind.TOP_UP_REVERSAL
-        or needs_approval(value, alone, now.approval_from_minor),
+        is_approved_always or needs_approval(value, alone, now.approval_from_minor),
         now.text(now.approval_from_minor) if is_money else None,
         is_for_the_day=not is_approved_always and not is_large,
     )

@@ -23,8 +23,11 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from popolni.catalog.formats import amount, right
 from popolni.core.errors import UserError
 from popolni.core.outcome import Outcome
+from popolni.ledger.chart import SUBJECT_MAX
+from popolni.ledger.client import run
 from popolni.ledger.errors import LedgerError, OutcomeUnknown
 from popolni.ledger.model import Unit
+from popolni.ledger.statements import read_places
 from popolni.topups import adjustments
 from popolni.topups.models import Adjustment
 from popolni.web.office.adjustment_forms import (
@@ -66,6 +69,7 @@ OUTCOMES = {
     Outcome.CREDIT_ACCOUNT_ALREADY_CLOSED: gettext_lazy("the account is closed"),
     Outcome.DEBIT_ACCOUNT_NOT_FOUND: gettext_lazy("there is no such account"),
     Outcome.CREDIT_ACCOUNT_NOT_FOUND: gettext_lazy("there is no such account"),
+    Outcome.EXISTS: gettext_lazy("it was reversed meanwhile"),
 }
 """Why the ledger refuses, in words; any other is called by its name."""
 
@@ -98,6 +102,15 @@ def _signed(row: Adjustment) -> object:
     """The amount as a plain figure: money in whole units, all else as the ledger counts it."""
     amount = -row.amount if WAYS[row.kind].is_withdrawal else row.amount
     return plain_sum(amount) if unit_of(target_of(row)) == Unit.MONEY else amount
+
+
+def _change(row: Adjustment) -> int:
+    """By how much the target changes: what is corrected goes back first, if it was the number's."""
+    if row.kind != Kind.TOP_UP_CORRECTION or row.reverses_seq is None:
+        return row.amount
+    (top_up,) = run(read_places(row.book, [row.reverses_seq]))
+    is_same = top_up.credit_account % (SUBJECT_MAX + 1) == row.number_id
+    return row.amount - top_up.amount if is_same else row.amount
 
 
 def _unit_code(row: Adjustment) -> str:
@@ -333,7 +346,7 @@ class AdjustmentAdmin(ReadOnly, OfficeAdmin):
         if row is not None and row.status == Status.WAITING:
             shown["may_decide"] = request.user.has_perm(DECIDE)
             shown["is_own"] = row.asked_by_id == request.user.pk
-            shown["forecast"] = forecast(row.kind, target_of(row), row.amount)
+            shown["forecast"] = forecast(row.kind, target_of(row), _change(row))
         response: HttpResponse = super().change_view(request, object_id, form_url, shown)
         return response
 

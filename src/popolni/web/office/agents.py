@@ -20,7 +20,7 @@ from popolni.agents.models import Agent, Commission, Contract, Credential, Outle
 from popolni.agents.service import check_networks
 from popolni.catalog.formats import listed, percent, plain_number, right
 from popolni.core.errors import UserError
-from popolni.web.office import credential_pages, floats, webhooks
+from popolni.web.office import credential_pages, floats, layouts, webhooks
 from popolni.web.office.base import ReadOnly
 from popolni.web.office.contracts import ContractAdmin
 from popolni.web.office.fields import key_of
@@ -146,7 +146,9 @@ class AgentAdmin(RoomAdmin):
         ),
     )
     inlines = (Contracts, Outlets, Credentials)
-    actions_detail = ("new_contract", "new_outlet", "new_password", "new_certificate", "webhook")
+    actions_detail = (
+        "new_contract", "new_outlet", "new_password", "new_certificate", "webhook", "registries",
+    )  # fmt: skip
     change_form_outer_after_template = "office/agents/floats_tab.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
@@ -211,6 +213,7 @@ class AgentAdmin(RoomAdmin):
             ("<int:pk>/credentials/<int:credential>/end/", "end_credential"),
             ("<int:pk>/webhook/secret/", "webhook_secret"),
             ("<int:pk>/webhook/<int:delivery>/again/", "send_again"),
+            ("<int:pk>/registries/<slug:channel>/<slug:day>/", "registry"),
         ]
         own = [
             path(url, self.admin_site.admin_view(getattr(self, name)), name=f"popolni_agent_{name}")
@@ -278,3 +281,16 @@ class AgentAdmin(RoomAdmin):
     def send_again(self, request: HttpRequest, pk: int, delivery: int) -> HttpResponse:
         """Its own page."""
         return webhooks.again(request, str(pk), delivery)
+
+    @page_action(
+        description=gettext_lazy("Registries"),
+        url_path="registries",
+        permissions=[layouts.VIEW],
+    )
+    def registries(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Its own page."""
+        return layouts.page(request, object_id, self.admin_site.each_context)
+
+    def registry(self, request: HttpRequest, pk: int, channel: str, day: str) -> HttpResponse:
+        """A file of ours."""
+        return layouts.download(request, pk, channel, day)

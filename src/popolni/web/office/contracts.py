@@ -132,7 +132,10 @@ class ContractAdmin(RoomAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """A new one has no end yet."""
         dates = ("valid_from", "valid_to") if obj else ("valid_from",)
-        fields = (("agent", "branch"), ("reference", "float_low_minor"), dates, "cash_identity")
+        fields = (
+            ("agent", "branch"), ("reference", "float_low_minor"), dates,
+            ("cash_identity", "settles_from"),
+        )  # fmt: skip
         return ((None, {"fields": fields}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -163,6 +166,7 @@ class ContractAdmin(RoomAdmin):
             valid_from=obj.valid_from,
             float_low_minor=obj.float_low_minor,
             cash_identity=Contract.CashIdentity(obj.cash_identity),
+            settles_from=obj.settles_from,
         )
         adopt(obj, made)  # its commissions are the form's to save
 

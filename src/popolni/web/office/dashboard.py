@@ -23,6 +23,8 @@ from popolni.catalog.promotions.service import budget_account, budget_kind
 from popolni.ledger import statements
 from popolni.ledger.client import run
 from popolni.readers.models import TopUpHour
+from popolni.reconciliation.actions import open_differences
+from popolni.reconciliation.daily import missing_files
 from popolni.subscribers.rules import available
 from popolni.topups.models import Adjustment
 from popolni.web.office import set_aside
@@ -64,7 +66,28 @@ def context(request: HttpRequest) -> dict[str, Any]:
     if user.has_perm(set_aside.VIEW):
         shown["set_aside"] = set_aside.open_count()
         shown["set_aside_url"] = set_aside.open_url()
+    if user.has_perm("popolni.view_reconciliation"):
+        shown |= _registries()
     return shown
+
+
+def _registries() -> dict[str, Any]:
+    """Whose registry is not there in time, and how many differences are open."""
+    missing = missing_files()
+    url = reverse("admin:popolni_reconciliation_changelist")
+    return {
+        "missing_count": len(missing),
+        "missing": [
+            {
+                "text": f"{one.layout.agent} · {one.layout.get_channel_display()}",
+                "day": one.day,
+                "url": reverse("admin:popolni_agent_registries", args=(one.layout.agent_id,)),
+            }
+            for one in missing[:LOW_MAX]
+        ],
+        "differences_open": plain_number(open_differences()),
+        "reconciliations_url": url,
+    }
 
 
 def _top_ups(request: HttpRequest) -> dict[str, Any]:

@@ -32,6 +32,7 @@ CODES = {
     Code.REVERSAL_REFUSAL: _("memo of a refused reversal"),
     Code.USAGE_REFUSAL: _("memo of refused usage"),
     Code.TOP_UP_CANCELLATION: _("memo of a payment cancelled before it came"),
+    Code.COMMISSION_SETTLEMENT: _("commission of a day"),
     Code.OPENING_BALANCE: _("opening balance"),
     Code.PLAN_CHARGE: _("plan's price"),
     Code.ALLOWANCE_GRANT: _("plan's allowance"),

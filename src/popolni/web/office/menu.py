@@ -40,6 +40,7 @@ MENU: list[tuple["str | Promise", list[Entry]]] = [
             Entry(_("Agents"), "handshake", "agent"),
             Entry(_("Contracts and floats"), "contract", "contract"),
             Entry(_("Outlets"), "storefront", "outlet"),
+            Entry(_("Reconciliations"), "compare_arrows", "reconciliation"),
         ],
     ),
     (

@@ -10,6 +10,7 @@ from popolni.web.office import (
     people,
     plans,
     promotions,
+    reconciliations,
     set_aside,
 )
 from popolni.web.office.site import office
@@ -20,6 +21,7 @@ ROOMS = (
     numbers,
     adjustments,
     agents,
+    reconciliations,
     catalogue,
     plans,
     promotions,
