@@ -110,7 +110,8 @@ def test_what_is_written_is_read_again(case: Case) -> None:
 @pytest.mark.parametrize(
     ("layout", "text", "rows"),
     [
-        (Layout(), "1234567; 20261126235930 ;+7 (916) 000-00-01;0100;\n", [ROW._replace(receipt="")]),
+        (Layout(), "1234567; 20261126235930 ;+7 (916) 000-00-01;0100;\n", [
+            ROW._replace(receipt="")]),
         (Layout(), "\ufeff\n\n1;20261126235930;89160000001;1.5;x;;\r\n;;\n", [
             Row(3, "1", 1_50, 79_160_000_001, AT, "x")]),
         (Layout((C.REFERENCE, C.SUM)), "1;1\n1;2", [Row(1, "1", 1_00), Row(2, "1", 2_00)]),
@@ -226,7 +227,11 @@ def test_a_line_without_end_is_not_held() -> None:
         {"date_format": " YYYYMMDD"},
         {"total_mark": "a\nb"},
         {"total_columns": (T.MARK, T.OTHER)},
-        {"columns": (C.REFERENCE, C.SUM, C.DATE, C.TIME), "date_format": "YYMMDD", "time_format": "x"},
+        {
+            "columns": (C.REFERENCE, C.SUM, C.DATE, C.TIME),
+            "date_format": "YYMMDD",
+            "time_format": "x",
+        },
         {
             "columns": (C.REFERENCE, C.SUM, C.DATE, C.TIME),
             "date_format": "YYMMDD",

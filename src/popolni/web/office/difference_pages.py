@@ -1,4 +1,4 @@
-"""A run's page: both sides' sums, its differences by kind and state, and what is done about each."""
+"""A run's page: both sides' sums, its differences, and what is done about each."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -177,7 +177,7 @@ def _rows(run: Reconciliation) -> "QuerySet[Difference]":
 def _page(
     request: HttpRequest, run: Reconciliation, kind: str, state: str
 ) -> tuple[list[Difference], int | None]:
-    """The differences, in the order in which they were found; the key after which there are more."""
+    """The differences, as they were found, and the key after which there are more."""
     rows = _rows(run)
     if kind in Kind.values:
         rows = rows.filter(kind=kind)

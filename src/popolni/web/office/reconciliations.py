@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import display
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -227,10 +226,8 @@ class ReconciliationAdmin(ReadOnly, RoomAdmin):
         return difference_pages.decide(request, self._find(pk))
 
     def _find(self, pk: int | None) -> Reconciliation:
-        rows: QuerySet[Reconciliation] = Reconciliation.objects.select_related(
-            "agent", "started_by"
-        )
-        row = rows.filter(pk=pk).first()
+        rows = Reconciliation.objects.select_related("agent", "started_by")
+        row = rows.filter(pk=pk).first() if pk is not None else None
         if row is None:
             raise Http404
         return row
