@@ -64,14 +64,14 @@ CASES: list[tuple[Data, str, str, str]] = [
     (
         topped_up(renewal=Renewed(PLAN, END), balance_minor=5_00),
         "Пополнение на 500 ₽. Баланс: 5 ₽. Тариф «Смарт» продлён до 28.02.",
-        "Topped up: RUB 500. Balance: RUB 5. Plan Smart is renewed until Feb 28.",
+        "Topped up: RUB 500. Balance: RUB 5. Plan Smart is renewed until 28 Feb.",
         "充值500卢布成功，余额5卢布。“智享”套餐续订至2月28日。",
     ),
     (
         topped_up(Granted(Unit.BYTE, GIB), renewal=Renewed(PLAN, NEXT_DAY)),
         "+500 ₽, баланс 1 234,56 ₽. Тариф продлён до 01.03. Бонус: 1 ГБ.",
         "Topped up: RUB 500. Balance: RUB 1,234.56."
-        " Plan Smart is renewed until Mar 1. Bonus: 1 GB.",
+        " Plan Smart is renewed until 1 Mar. Bonus: 1 GB.",
         "充值500卢布成功，余额1,234.56卢布。“智享”套餐续订至3月1日。赠送1GB。",
     ),
     (
@@ -101,7 +101,7 @@ CASES: list[tuple[Data, str, str, str]] = [
     (
         PlanEnds(plan=PLAN, ends_at=END, price_minor=500_00, balance_minor=120_50, currency="RUB"),
         "Завтра закончится тариф «Смарт». Нужно 500 ₽, есть 120,50 ₽.",
-        "Your plan Smart ends tomorrow, Feb 28."
+        "Your plan Smart ends tomorrow, 28 Feb."
         " The next period costs RUB 500, your balance is RUB 120.50.",
         "“智享”套餐将于明天（2月28日）到期。续订需500卢布，余额120.50卢布，请充值。",
     ),
@@ -118,7 +118,7 @@ CASES: list[tuple[Data, str, str, str]] = [
             allowances=(Left(Unit.BYTE, 5 * GIB, END), Left(Unit.SECOND, 7_200, END)),
         ),
         "Баланс: 1 234,56 ₽. До 28.02: 5 ГБ, 120 минут.",
-        "Balance: RUB 1,234.56. Until Feb 28: 5 GB, 120 minutes.",
+        "Balance: RUB 1,234.56. Until 28 Feb: 5 GB, 120 minutes.",
         "余额1,234.56卢布。5GB、120分钟，有效期至2月28日。",
     ),
     (
@@ -219,7 +219,7 @@ def test_a_name_that_costs_parts_is_left_out() -> None:
     """A letter that the GSM alphabet lacks would make three parts of one."""
     plan = PLAN | {Language.EN: "Łódź Unlimited"}
     data = topped_up(renewal=Renewed(plan, END))
-    text = "Topped up: RUB 500. Balance: RUB 1,234.56. Your plan is renewed until Feb 28."
+    text = "Topped up: RUB 500. Balance: RUB 1,234.56. Your plan is renewed until 28 Feb."
     assert text_of(data, Language.EN) == text
 
 

@@ -95,6 +95,7 @@ Back office   {site.address}{OFFICE}
   logins      {", ".join(STAFF)}; the password is the login
               with -demo behind it: owner-demo, finance-demo, …
               ({" and ".join(ELSEWHERE)} have no back office: the counter and the till are theirs)
+A phone       {site.address}/demo/phone/{NUMBER} (what it is told by SMS)
 Terminals     {site.switch_address}/osmp/terminal (OSMP)
 JSON API      {site.switch_address}/api/v1/openapi.json
   agent       terminal, password demo-terminal

@@ -23,7 +23,7 @@ class English(Speech):
     """A name with letters that the alphabet lacks is left out, where that makes it fit."""
 
     language = Language.EN
-    locale = Locale("en")
+    locale = Locale("en", "GB")
     date_skeleton = "MMMd"
     sizes = {"G": "GB", "M": "MB", "K": "KB", "": "B"}
     gap = " "

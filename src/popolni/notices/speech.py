@@ -38,7 +38,7 @@ class Speech(ABC):
     language: ClassVar[Language]
     locale: ClassVar[Locale]
     date_skeleton: ClassVar[str]
-    """As CLDR names it: `Md` is 28.02, `MMMd` is Feb 28."""
+    """As CLDR names it: `Md` is 28.02, `MMMd` is 28 Feb."""
     sizes: ClassVar[Mapping[str, str]]
     """What stands for G, M, K and the single byte."""
     gap: ClassVar[str]

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
-from popolni.web import health, metrics
+from popolni.web import health, metrics, phone
 from popolni.web.office.registry import office
 from popolni.web.office.site import set_language
 
@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", office.urls),
     path("language", set_language, name="set_language"),
+    path("demo/phone/<int:number>", phone.phone, name="phone"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
