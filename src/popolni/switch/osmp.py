@@ -5,7 +5,6 @@ never gets one: `RESULTS` has the whole list of refusals, and whatever is not de
 (1) or not finished (90). Whoever is let in gets an answer of the protocol, never an HTTP error.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,7 +13,6 @@ from time import perf_counter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import django.db
 from django.conf import settings
 
 from popolni.core.channel import Channel
@@ -42,7 +40,7 @@ from popolni.switch.access import NotAdmitted, TooBusy
 from popolni.switch.http import BadBody, Receive, Scope, Send, read_body, respond, respond_plain
 from popolni.switch.journal import masked
 from popolni.switch.live import NoCatalogue
-from popolni.switch.program import Program, look_up_number, one
+from popolni.switch.program import Program, one
 from popolni.switch.words import fields_of, refusal_in_words
 from popolni.topups.catalogue import AgentTerms
 from popolni.topups.facts import BookMonth, read_facts, read_first_seqs, read_outlet_sums
@@ -220,24 +218,16 @@ async def _pay(program: Program, agent: AgentTerms, request: Request) -> Told:
         response = Response(request.txn_id, Result.DONE, "", answer.digits, request.amount_minor)
         return Told(response, "repeat" if answer.is_repeat else "credited", answer.receipt)
     if isinstance(answer, Refused):
-        return await _refuse(agent, request, answer)
+        return await _refuse(program, agent, request, answer)
     return Told(Response(request.txn_id, Result.NOT_FINISHED), "unknown")
 
 
-async def _refuse(agent: AgentTerms, request: Request, refused: Refused) -> Told:
+async def _refuse(program: Program, agent: AgentTerms, request: Request, refused: Refused) -> Told:
     response = _refusal(agent, request, refused)
-    if refused.refusal is Refusal.NUMBER_UNKNOWN and await _is_elsewhere(request.number or 0):
+    is_unknown = refused.refusal is Refusal.NUMBER_UNKNOWN
+    if is_unknown and await program.elsewhere.serves(request.number or 0):
         response = response._replace(result=Result.CANNOT_CHECK)
     return Told(response, refused.refusal.value)
-
-
-async def _is_elsewhere(number: int) -> bool:
-    """Whether the numbering plan says that the number is of an operator that is not served here."""
-    try:
-        found = await asyncio.to_thread(look_up_number, number)
-    except django.db.Error:
-        return False
-    return found is not None and found.branch is None
 
 
 async def _check(program: Program, agent: AgentTerms, request: Request) -> Told:
@@ -245,7 +235,7 @@ async def _check(program: Program, agent: AgentTerms, request: Request) -> Told:
     number = request.number or 0
     catalogue = program.catalogue()
     now = datetime.now(UTC)
-    months = await program.desk.months(catalogue)
+    months = await program.months()
     facts = (await program.enquire(one(read_facts([number], months)))).get(number)
     amount_minor = request.amount_minor or least_amount(catalogue, facts, Channel.OSMP)
     ask = _ask(agent, request, amount_minor)
@@ -253,7 +243,7 @@ async def _check(program: Program, agent: AgentTerms, request: Request) -> Told:
     quoted = await program.enquire(quote(catalogue, ask, facts, now, outlet_today))
     fields = fields_of(quoted, has_amount=request.amount_minor is not None)
     if quoted.refused:
-        told = await _refuse(agent, request, quoted.refused)
+        told = await _refuse(program, agent, request, quoted.refused)
     else:
         told = Told(Response(request.txn_id, Result.DONE), "done")
     response = told.response._replace(fields=tuple(Field(*pair) for pair in fields))

@@ -4,16 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from multiprocessing import parent_process
 from typing import Any, TypeVar
 
-import django.db
-
-from popolni.catalog.numbering.rules import Found as Whose
-from popolni.catalog.numbering.service import lookup
 from popolni.core.channel import Channel
 from popolni.ledger.client import AsyncLedger, Steps
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
@@ -22,6 +18,7 @@ from popolni.switch import metrics
 from popolni.switch.access import Access, Caller, caller_of
 from popolni.switch.batches import Limits
 from popolni.switch.desk import Desk
+from popolni.switch.elsewhere import Elsewhere
 from popolni.switch.http import Scope
 from popolni.switch.journal import Journal, on_stderr
 from popolni.switch.live import Live
@@ -29,6 +26,7 @@ from popolni.switch.metrics import Counted
 from popolni.switch.rates import Rates
 from popolni.switch.settings import Settings
 from popolni.topups.catalogue import AgentTerms
+from popolni.topups.facts import BookMonth
 from popolni.topups.reversals import Found, cancel_unheard, reverse
 from popolni.topups.rules import Credited, ReversalRefusal, book_of_memos
 
@@ -54,6 +52,7 @@ class Program:
         self.catalogue = Live(url)
         self.access = Access()
         self.rates = Rates(settings.processes)
+        self.elsewhere = Elsewhere()
         self.counted = Counted()
         self.journal: Journal = on_stderr()
         self._ledger = AsyncLedger(url, connections_max=POSTS_AT_ONCE, wait_s=PATIENCE_S)
@@ -74,6 +73,7 @@ class Program:
         async with AsyncExitStack() as stack:
             stack.callback(metrics.gone)
             stack.callback(self.access.close)
+            stack.callback(self.elsewhere.close)
             for ledger in (self._ledger, self._enquiries):
                 await ledger.open_soon()
                 stack.push_async_exit(ledger)
@@ -117,7 +117,15 @@ class Program:
 
     async def enquire(self, steps: Steps[T]) -> T:
         """Asks the ledger, for at most `PATIENCE_S`. Raises LedgerUnavailable, OutcomeUnknown."""
-        task = asyncio.ensure_future(self._enquiries.run_steps(steps))
+        return await self._patiently(self._enquiries.run_steps(steps))
+
+    async def months(self) -> list[BookMonth]:
+        """The day and month of each branch. Raises as `enquire`."""
+        return await self._patiently(self.desk.months(self.catalogue()))
+
+    @staticmethod
+    async def _patiently(asking: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(asking)
         done, _ = await asyncio.wait([task], timeout=PATIENCE_S)
         if not done:
             task.add_done_callback(_look_away)  # it ends by itself, and nobody waits
@@ -183,14 +191,6 @@ def one(statement: Statement[T]) -> Steps[T]:
     """A single statement, where steps are asked for."""
     answer: T = yield statement
     return answer
-
-
-def look_up_number(number: int) -> Whose | None:
-    """What the numbering plan says of a number. For a thread of its own; raises django.db.Error."""
-    try:
-        return lookup(number)
-    finally:
-        django.db.connections.close_all()
 
 
 def _look_away(task: "asyncio.Future[Any]") -> None:

@@ -92,7 +92,7 @@ async def get_number(
         raise Trouble(Kind.NOT_FOUND, "this is not a number")
     ask = Ask(Channel.API, call.agent, "", call.number, amount_minor or 0, method, identity)
     catalogue = call.program.catalogue()
-    months = await call.program.desk.months(catalogue)
+    months = await call.program.months()
     facts = (await call.program.enquire(one(read_facts([ask.number], months)))).get(ask.number)
     branch = catalogue.branches.get(facts.branch_id) if facts else None
     if facts is None or branch is None:
