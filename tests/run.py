@@ -79,10 +79,14 @@ def choose(parts: Sequence[str]) -> tuple[list[str], list[str]]:
     return steps, given
 
 
-def side_by_side() -> list[str]:
-    """All tests on as many processes as there are cores; those of a file stay together."""
+def all_tests() -> list[Command]:
+    """On as many processes as there are cores, those of a file together; then those that measure."""
     workers = min(os.cpu_count() or 1, WORKERS_MAX)
-    return ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+    side_by_side = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+    return [
+        [*PYTHON, "pytest", *side_by_side, "-m", "not alone"],
+        [*PYTHON, "pytest", "-m", "alone"],
+    ]
 
 
 def get_browser() -> str | None:
@@ -135,8 +139,8 @@ def main(parts: Sequence[str]) -> int:
         print(f"popolni: {error}", file=sys.stderr)
         return 2
     missing = get_browser() if PYTEST in steps and not given else None
-    pytest = [*PYTHON, "pytest", *(given or side_by_side())]
-    results = [run_step(name, [pytest] if name == PYTEST else STEPS[name]()) for name in steps]
+    pytest = [[*PYTHON, "pytest", *given]] if given else all_tests()
+    results = [run_step(name, pytest if name == PYTEST else STEPS[name]()) for name in steps]
     print()
     for _, line in results:
         print(line)

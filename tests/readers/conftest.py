@@ -1,4 +1,4 @@
-"""A database with no other books than a module's own; the outbox and the SMSC of the notices' tests.
+"""A database with no other books than a module's own; the outbox and the SMSC of the notices.
 
 Django is set up only after this was read.
 """

@@ -1,7 +1,7 @@
 """What the charging of usage warns of, told to the number: an allowance or money nearly gone.
 
-Given to `subscribers.usage.service.charge`, it writes in the transaction of the charge: a warning is
-there with it or not at all, and its key is the warning's own name, so none comes twice.
+Given to `subscribers.usage.service.charge`, it writes in the transaction of the charge: a warning
+is there with it or not at all, and its key is the warning's own name, so none comes twice.
 """
 
 from collections.abc import Sequence

@@ -63,7 +63,7 @@ class Smsc:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.events.append(json.loads(line))
+            self.events.append(json.loads(line) | {"seen_s": time.monotonic()})
 
     @property
     def url(self) -> str:

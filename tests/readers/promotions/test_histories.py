@@ -21,7 +21,8 @@ from popolni.core.channel import Channel
 from popolni.core.method import Method
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.model import LogEntry, TransferFlags
-from popolni.readers.frame import Failed, step
+from popolni.readers.frame import Failed
+from popolni.readers.frame import step as take_step
 from popolni.readers.promotions import granting
 from popolni.topups.bonuses import granted, granted_by
 from popolni.topups.preview import preview
@@ -189,9 +190,8 @@ def dying(where: str | None) -> Iterator[None]:
     if where is None:
         yield
         return
-    with mock.patch.object(granting, "_post", die):
-        with suppress(Failed):
-            yield
+    with mock.patch.object(granting, "_post", die), suppress(Failed):
+        yield
 
 
 def disturb(life: Life, trouble: Trouble) -> None:
@@ -199,7 +199,7 @@ def disturb(life: Life, trouble: Trouble) -> None:
         life.set_back()
     if trouble.limit is not None:
         with dying(trouble.dies):
-            step(granting.READER, life.book, trouble.limit)
+            take_step(granting.READER, life.book, trouble.limit)
 
 
 def new_promotions(operator: Operator, which: set[int]) -> list[Promotion]:
