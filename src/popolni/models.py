@@ -19,8 +19,8 @@ from popolni.catalog.operators.models import (
 from popolni.catalog.plans.models import Plan, PlanAllowance, PlanRate, PlanVersion
 from popolni.catalog.promotions.models import Promotion, PromotionBudget
 from popolni.notices.models import Notice, NoticePart, NoticeReceipt, Reminder
-from popolni.readers.models import SetAside, TopUpHour
-from popolni.readers.webhooks.models import Delivery, Webhook
+from popolni.readers.models import JobTurn, SetAside, TopUpHour
+from popolni.readers.webhooks.models import Delivery, SendingTotal, Webhook
 from popolni.reconciliation.models import (
     Difference,
     Elsewhere,
@@ -56,6 +56,7 @@ __all__ = [
     "Difference",
     "Elsewhere",
     "IdentityDocument",
+    "JobTurn",
     "MethodSetting",
     "Notice",
     "NoticePart",
@@ -77,6 +78,7 @@ __all__ = [
     "RegistryLayout",
     "Reminder",
     "RenewalProgress",
+    "SendingTotal",
     "SentForm",
     "SetAside",
     "Settlement",

@@ -7,7 +7,7 @@
 - ``POPOLNI_HTTPS=1``: a proxy before us speaks TLS; cookies go over nothing else.
 - ``POPOLNI_TIME_ZONE``: of the pages; Europe/Moscow if not set.
 - ``POPOLNI_DEMO=1``: every page says that it is the demo, nobody needs a second factor, and
-  webhooks may go to any address.
+  webhooks may go to this machine.
 """
 
 import os

@@ -9,6 +9,28 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="JobTurn",
+            fields=[
+                ("name", models.CharField(max_length=50, primary_key=True, serialize=False)),
+                ("due_at", models.DateTimeField()),
+                ("done_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="SendingTotal",
+            fields=[
+                ("outcome", models.CharField(max_length=10, primary_key=True, serialize=False)),
+                ("sendings", models.BigIntegerField()),
+                ("seconds", models.FloatField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="SetAside",
             fields=[
                 (

@@ -7,7 +7,14 @@ from pathlib import Path
 import django.db
 import psycopg
 
-from popolni.ledger.errors import LedgerError, OutcomeUnknown
+from popolni.ledger.errors import LedgerError, LedgerUnavailable, OutcomeUnknown
+
+LOST = (
+    *(LedgerUnavailable, OutcomeUnknown),
+    *(django.db.OperationalError, django.db.InterfaceError),
+    *(psycopg.OperationalError, psycopg.InterfaceError),
+)
+"""What a loop waits after, as the next time the database may be back; `is_lost` is stricter."""
 
 REASON_MAX = 300
 SHOWN_DIGITS = 4

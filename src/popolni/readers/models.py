@@ -29,6 +29,20 @@ class TopUpHour(models.Model):
         return f"{self.hour:%Y-%m-%d %H}:00, {self.channel}"
 
 
+class JobTurn(models.Model):
+    """When a job of the workers is due next, and when it was done last."""
+
+    name = models.CharField(max_length=50, primary_key=True)
+    due_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class SetAside(models.Model):
     """An entry of the log that a reader could not handle, and went on without.
 

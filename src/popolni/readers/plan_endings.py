@@ -17,6 +17,7 @@ from popolni.ledger.statements import read_accounts
 from popolni.notices.model import PlanEnds
 from popolni.notices.models import Reminder
 from popolni.notices.service import Wish, notify
+from popolni.readers.jobs import Job, by_clock
 from popolni.subscribers.models import Number, Subscription
 from popolni.subscribers.rules import available
 
@@ -100,3 +101,6 @@ def _wishes(branch: Branch, ending: Sequence[Subscription]) -> list[Wish]:
         key = f"plan_ends:{each.pk}:{each.period_ends_at:%Y-%m-%d}"
         wishes.append(Wish(each.number_id, data, key, each.period_ends_at))
     return wishes
+
+
+JOB = Job("plan endings", 60, by_clock(remind))

@@ -19,7 +19,6 @@ from popolni.ledger.chart import SUBJECT_MAX, Kind
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.ledger.model import LogEntry, TransferFlags
 from popolni.readers.frame import Reader
-from popolni.readers.promotions.expiry import expire_bonuses
 from popolni.subscribers.renewals.rules import Credit
 from popolni.subscribers.renewals.service import resume, run_due
 
@@ -29,8 +28,6 @@ BATCH = 500
 DUE_MAX = 20_000
 """What is renewed before it is looked again what is due now."""
 IDLE_S, LOST_S = 0.5, 2.0
-EXPIRY_S = 10.0
-"""How late a bonus expires: its page and its use know by themselves that it has ended."""
 ASIDE_S = 600.0
 """What could not be renewed is tried again so much later."""
 LOST = (LedgerUnavailable, OutcomeUnknown, django.db.OperationalError, django.db.InterfaceError)
@@ -104,17 +101,14 @@ def renewing(on_fault: Callable[[], object]) -> Iterator[None]:
 
 
 def run_until(ending: threading.Event) -> None:
-    """Renews what is due, and lets bonuses that have ended expire, until it is told to end."""
+    """Renews what is due until it is told to end."""
     aside: dict[int, float] = {}
-    expire_at_s = 0.0
     while not ending.is_set():
         now, now_s = timezone.now(), time.monotonic()
         aside = {pk: until_s for pk, until_s in aside.items() if until_s > now_s}
         try:
             done = run_due(now, DUE_MAX, without=aside.keys(), is_ending=ending.is_set)
             aside |= dict.fromkeys(done.failed, now_s + ASIDE_S)
-            if now_s >= expire_at_s and expire_bonuses(now, DUE_MAX) < DUE_MAX:
-                expire_at_s = now_s + EXPIRY_S
         except LOST as error:
             connection.close()
             log.warning("what is due waits for the database: %s", str(error).partition("\n")[0])

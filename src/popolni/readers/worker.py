@@ -1,7 +1,7 @@
 """The worker: runs every reader over every branch's book, again and again.
 
 Beside its rounds, in threads of their own, it sends what was written down, webhooks and notices,
-and does what is due by the clock.
+renews the plans that are due, and does the jobs.
 
 Any number of workers may run: each book's turn belongs to one of them at a time. A lost database
 is waited for; whatever was under way is read again, as positions move with effects.
@@ -12,21 +12,23 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-import django.db
-import psycopg
 from django.db import connection
 
 from popolni.core.errors import UserError
-from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.notices.sending import sending as sending_notices
 from popolni.notices.settings import read_settings
 from popolni.readers import balance_requests, notices, plan_endings, renewals, statistics
-from popolni.readers.daily import doing
+from popolni.readers.failures import LOST
 from popolni.readers.frame import Reader, Turns, say
+from popolni.readers.jobs import Job, by_clock, running
+from popolni.readers.promotions import expiry
 from popolni.readers.promotions import granting as promotions
 from popolni.readers.webhooks import events as webhooks
+from popolni.readers.webhooks import retention
 from popolni.readers.webhooks.sending import sending
 from popolni.readers.webhooks.targets import read_allowed
+from popolni.reconciliation.commissions import settle_commissions
+from popolni.reconciliation.daily import write_registries
 
 READERS: tuple[Reader, ...] = (
     promotions.READER,  # first: a number waits for it
@@ -37,15 +39,18 @@ READERS: tuple[Reader, ...] = (
 )
 """In the order in which each round takes them. Another reader is its module and a line here."""
 
+JOBS: tuple[Job, ...] = (
+    expiry.JOB,
+    plan_endings.JOB,
+    Job("registries", 60, by_clock(write_registries)),
+    Job("commissions", 60, by_clock(settle_commissions)),
+    retention.JOB,
+)
+"""What is done from time to time, by one of the workers."""
+
 IDLE_SECONDS = 0.2
 STEP_SECONDS = 0.05  # how late it notices that it is to end
 LOST_SECONDS_MIN, LOST_SECONDS_MAX = 0.5, 10.0
-LOST = (
-    *(LedgerUnavailable, OutcomeUnknown),
-    *(django.db.OperationalError, django.db.InterfaceError),
-    *(psycopg.OperationalError, psycopg.InterfaceError),
-)
-
 # One question for all of them, instead of a transaction for each: most books are idle.
 _NEWS = """
     select reader.name, branch.book
@@ -122,11 +127,12 @@ def work() -> None:
     worker = Worker()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, worker.end)
+    retention.read_days()  # a wrong one is told now
     allowed, smsc = read_allowed(), read_settings()
     with (
         sending(allowed, on_fault=worker.end),
         sending_notices(smsc, balance_requests.answer, on_fault=worker.end),
-        doing(plan_endings.remind, on_fault=worker.end),
         renewals.renewing(on_fault=worker.end),
+        running(JOBS, on_fault=worker.end),
     ):
         worker.run()

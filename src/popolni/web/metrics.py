@@ -19,12 +19,18 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from popolni.agents.networks import THIS_MACHINE, is_from, read_address, read_networks
 from popolni.audit import client_address
 from popolni.readers.lag import lags
+from popolni.readers.webhooks import told
 from popolni.readers.worker import READERS
 from popolni.reconciliation.actions import open_differences
 from popolni.reconciliation.daily import missing_files
@@ -48,7 +54,10 @@ class _Standing(Collector):
     def collect(self) -> Iterable[Metric]:
         """Nothing, while the database is away: the requests are told all the same."""
         try:
-            metrics = [*_readers(), *_renewals(), *_waiting(), *_registries()]
+            metrics = [
+                *(*_readers(), *_webhooks(), *_renewals()),
+                *(*_waiting(), *_registries()),
+            ]
         except django.db.Error:
             django.db.connection.close()
             return
@@ -75,6 +84,26 @@ def _readers() -> Iterator[Metric]:
         open_ = sum(lag.set_aside for lag in found if lag.reader == reader.name)
         aside.add_metric([reader.name], open_)
     yield from (entries, seconds, aside)
+
+
+def _webhooks() -> Iterator[Metric]:
+    sendings = CounterMetricFamily(
+        "popolni_webhook_sendings", "Sendings of webhooks, by what came of them", labels=["outcome"]
+    )
+    seconds = SummaryMetricFamily(
+        "popolni_webhook_seconds", "How long a sending takes", labels=["outcome"]
+    )
+    for outcome, total in told.totals().items():
+        sendings.add_metric([outcome.value], total.sendings)
+        seconds.add_metric([outcome.value], total.sendings, total.seconds)
+    waiting = told.waiting()
+    yield from (sendings, seconds)
+    yield GaugeMetricFamily(
+        "popolni_webhook_waiting", "Deliveries yet to arrive", value=waiting.deliveries
+    )
+    yield GaugeMetricFamily(
+        "popolni_webhook_waiting_seconds", "The age of the oldest of them", value=waiting.seconds
+    )
 
 
 def _waiting() -> Iterator[Metric]:

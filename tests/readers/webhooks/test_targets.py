@@ -146,4 +146,6 @@ def test_what_is_allowed_besides() -> None:
         read_allowed({VARIABLE: "10.1.0.0/8"})
     with override_settings(DEMO=True):
         assert is_allowed(ip_address("127.0.0.1"), "http", read_allowed({}))
-        assert is_allowed(ip_address("fd00::1"), "https", read_allowed({}))
+        assert not is_allowed(ip_address("fd00::1"), "https", read_allowed({}))
+        assert not is_allowed(ip_address("10.1.0.1"), "https", read_allowed({}))
+        assert is_allowed(ip_address("10.1.0.1"), "https", read_allowed({VARIABLE: "10.1.0.0/16"}))

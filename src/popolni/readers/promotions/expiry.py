@@ -8,17 +8,22 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connection
+from django.utils import timezone
 
 from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Code
 from popolni.ledger.client import atomic, run
 from popolni.ledger.model import Account, AccountFlags, Transfer
 from popolni.ledger.statements import lock_book, post, read_accounts
+from popolni.readers.jobs import Job
 from popolni.subscribers.models import Allowance
 from popolni.subscribers.rules import EXPIRED_KINDS, available
 
 AT_ONCE = 500
 """Most allowances in one transaction: the book waits for it."""
+AT_A_TIME = 20_000
+"""Most in one part of the job."""
+EVERY_S = 10
 
 # What is reserved may come back: such a one is done with when that is known.
 _DUE = """
@@ -101,3 +106,10 @@ def _post(book: int, transfers: Sequence[Transfer]) -> None:
     for transfer, answer in zip(transfers, answers, strict=True):
         if not answer.outcome.done:
             raise AssertionError(f"{book}, {transfer}: {answer.outcome}")
+
+
+def _part() -> bool:
+    return expire_bonuses(timezone.now(), AT_A_TIME) == AT_A_TIME
+
+
+JOB = Job("ended bonuses", EVERY_S, _part)

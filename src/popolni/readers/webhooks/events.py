@@ -1,7 +1,8 @@
 """The reader "webhooks": writes down what agents are to be told.
 
 It is written for a webhook that was on when it happened. So what happened before an agent had one
-is never told, however late the reader comes to it.
+is never told, however late the reader comes to it; nor what is so old that its telling would have
+been deleted.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,14 @@ from popolni.ledger.model import LogEntry
 from popolni.ledger.statements import read_places, read_transfers
 from popolni.readers.frame import Reader
 from popolni.readers.webhooks.models import Delivery, Webhook
+from popolni.readers.webhooks.retention import kept_since
 from popolni.readers.webhooks.rules import Event, Happened, body_of, event_of, happened
 
 
 def handle(book: int, entries: Sequence[LogEntry]) -> None:
     """Writes down what these entries have to tell."""
-    candidates = [entry for entry in entries if event_of(entry)]
+    since = kept_since()
+    candidates = [entry for entry in entries if entry.created_at >= since and event_of(entry)]
     if candidates:
         _write(book, candidates)
 

@@ -6,6 +6,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from popolni.agents.models import Agent
+from popolni.readers.webhooks.rules import event_id
 
 URL_MAX = 500
 ANSWER_MAX = 500
@@ -41,7 +42,8 @@ class Webhook(models.Model):
 
 
 class Delivery(models.Model):
-    """One event, and how far its telling is. Book and seq are its place in the log, and its name.
+    """One event, and how far its telling is. Book and seq are its place in the log, and its name;
+    a test has book 0, which there is not.
 
     Who sends it takes it for a while by moving `due_at`: that it is due again is what a crash
     leaves behind.
@@ -98,4 +100,18 @@ class Delivery(models.Model):
     @property
     def event_id(self) -> str:
         """The event's name, the same whenever it is sent: `3-1745`."""
-        return f"{self.book}-{self.seq}"
+        return event_id(self.book, self.seq)
+
+
+class SendingTotal(models.Model):
+    """How many sendings came out so, and how long they took together."""
+
+    outcome = models.CharField(max_length=10, primary_key=True)
+    sendings = models.BigIntegerField()
+    seconds = models.FloatField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.outcome

@@ -17,12 +17,15 @@ PAUSE_FIRST_S, PAUSE_GROWTH, PAUSE_MAX_S = 10.0, 3, 24 * 3600.0
 TRIES_MAX = 11
 """The pauses between them grow from 10 seconds to a day; in all they last two days."""
 
+PING_BOOK = 0
+
 _CHANNELS = {TOP_UPS[channel]: channel for channel in (Channel.OSMP, Channel.API)}
 
 
 class Event(StrEnum):
-    """What can become of a top-up."""
+    """What can become of a top-up; and a test, which somebody asked for."""
 
+    PING = "ping"
     CREDITED = "top_up.credited"
     VOIDED = "top_up.voided"
     REVERSED = "top_up.reversed"
@@ -44,6 +47,11 @@ class Happened(NamedTuple):
     def agent_id(self) -> int:
         """Whose top-up it is."""
         return self.top_up.debit_account % (SUBJECT_MAX + 1)
+
+
+def event_id(book: int, seq: int) -> str:
+    """The name of an event, by its place in the log; a test's has none."""
+    return f"{book}-{seq}" if book else f"{Event.PING.value}-{seq}"
 
 
 def event_of(entry: LogEntry) -> Event | None:
@@ -79,14 +87,24 @@ def happened(
     return Happened(event, entry, found)
 
 
+def ping_body(seq: int, at: datetime) -> str:
+    """A test: what every event has, and nothing else."""
+    event = {"id": event_id(PING_BOOK, seq), "event": Event.PING.value, "at": _iso(at)}
+    return json.dumps(event, separators=(",", ":"))
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def body_of(book: int, currency: str, what: Happened) -> str:
     """What is told: the top-up as the JSON API shows it, in its new state."""
     entry, top_up = what.entry, what.top_up
     return json.dumps(
         {
-            "id": f"{book}-{entry.seq}",
+            "id": event_id(book, entry.seq),
             "event": what.event.value,
-            "at": entry.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "at": _iso(entry.created_at),
             "top_up": {
                 "id": f"{book}-{top_up.seq}",
                 "reference": top_up.reference,

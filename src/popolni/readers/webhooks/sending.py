@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import perf_counter
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import django.db
@@ -21,9 +22,10 @@ from django.utils import timezone
 
 from popolni.agents.networks import Address, Network
 from popolni.readers.webhooks.models import ANSWER_MAX, Delivery
-from popolni.readers.webhooks.rules import headers, is_delivered, pause_s
+from popolni.readers.webhooks.rules import event_id, headers, is_delivered, pause_s
 from popolni.readers.webhooks.service import open_secret
 from popolni.readers.webhooks.targets import NotAllowed, find_addresses
+from popolni.readers.webhooks.told import Outcome, count, log
 from popolni.subscribers.sealing import SealingError
 
 T = TypeVar("T")
@@ -69,8 +71,8 @@ _CLAIM = """
     from taken
     where delivery.id = taken.id
     returning
-        delivery.id, delivery.webhook_id, delivery.book, delivery.seq, delivery.body,
-        delivery.tries, delivery.due_at, taken.agent_id, taken.url, taken.sealed
+        delivery.id, delivery.webhook_id, delivery.book, delivery.seq, delivery.event,
+        delivery.body, delivery.tries, delivery.due_at, taken.agent_id, taken.url, taken.sealed
 """
 # It has arrived, whoever has the delivery by now.
 _DELIVERED = """
@@ -102,6 +104,7 @@ class Claim(NamedTuple):
     webhook_id: int
     book: int
     seq: int
+    event: str
     body: str
     tries: int
     due_at: Any
@@ -112,7 +115,7 @@ class Claim(NamedTuple):
     @property
     def event_id(self) -> str:
         """As `Delivery.event_id`."""
-        return f"{self.book}-{self.seq}"
+        return event_id(self.book, self.seq)
 
 
 class Answer(NamedTuple):
@@ -136,16 +139,19 @@ def claim(free: int, busy: Sequence[int]) -> list[Claim]:
         return [Claim(*row) for row in cursor.fetchall()]
 
 
-def mark(taken: Claim, answer: Answer) -> None:
-    """Writes down what came of it, and when it is sent again, if at all."""
+def mark(taken: Claim, answer: Answer, seconds: float = 0.0) -> Outcome:
+    """Writes down what came of it, after so long, and when it is sent again, if at all."""
     values: dict[str, Any] = {**answer._asdict(), "id": taken.id, "due_at": taken.due_at}
     values["answer"] = values.pop("text")
-    statement = _DELIVERED
+    statement, outcome = _DELIVERED, Outcome.DELIVERED
     if not is_delivered(answer.status):
-        statement = _FAILED
-        values["pause_s"] = pause_s(taken.tries, random.random())  # noqa: S311  # jitter
+        pause = pause_s(taken.tries, random.random())  # noqa: S311  # jitter
+        statement, values["pause_s"] = _FAILED, pause
+        outcome = Outcome.GIVEN_UP if pause is None else Outcome.FAILED
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
+    count(outcome, seconds)
+    return outcome
 
 
 def give_back(taken: Claim) -> None:
@@ -209,11 +215,15 @@ class Sender:
         return STEP_S if claimed or self._under_way else IDLE_S
 
     async def _deliver(self, http: httpx.AsyncClient, taken: Claim) -> None:
+        began = perf_counter()
         answer = await send(http, taken, self._allowed)
+        seconds = perf_counter() - began
         try:
-            await self._ask(mark, taken, answer)
+            outcome = await self._ask(mark, taken, answer, seconds)
         except LOST:  # then it is due again, and sent again
             await self._ask(close)
+        else:
+            log(taken, answer, outcome, seconds)
 
     async def _finish(self) -> None:
         if not self._under_way:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from popolni.agents.models import Agent
+from popolni.core.errors import UserError
 from popolni.readers.webhooks.models import Delivery, Webhook
+from popolni.readers.webhooks.rules import PING_BOOK, Event, ping_body
 from popolni.readers.webhooks.targets import check_url, read_allowed
 from popolni.subscribers import sealing
 from popolni.subscribers.documents import Resealed
@@ -58,6 +61,21 @@ def send_again(delivery: Delivery) -> None:
         row = Delivery.objects.select_for_update().get(pk=delivery.pk)
         row.state, row.due_at, row.tries = Delivery.State.WAITING, timezone.now(), 0
         row.save(update_fields=["state", "due_at", "tries"])  # so the audit trail hears of it
+
+
+def send_ping(webhook: Webhook) -> Delivery:
+    """Has a test sent to it, as any event is. Raises UserError if the webhook is off."""
+    if not webhook.is_on:
+        raise UserError(_("the webhook is off: nothing is sent"))
+    now = timezone.now()
+    seq = int(now.timestamp() * 1_000_000)  # no other of them has it
+    return Delivery.objects.create(
+        webhook=webhook,
+        book=PING_BOOK,
+        seq=seq,
+        event=Event.PING.value,
+        body=ping_body(seq, now),
+    )
 
 
 def reseal(on_progress: Callable[[int, int], object] = lambda _done, _total: None) -> Resealed:

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv6Address, ip_network
+from ipaddress import IPv6Address
 from typing import Any
 
 import httpx
@@ -25,7 +25,6 @@ VARIABLE = "POPOLNI_WEBHOOKS_TO"
 ADDRESSES_MAX = 3
 """How many addresses of one name are tried."""
 
-_EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _LOOPBACK = read_networks(THIS_MACHINE)
 # What else is nobody's own, and not in every version of the standard library: assignments of
 # protocols, relays, documentation. 6to4 has an IPv4 address in it, whichever.
@@ -38,12 +37,11 @@ class NotAllowed(Exception):
 
 def read_allowed(environment: Mapping[str, str] = os.environ) -> tuple[Network, ...]:
     """What webhooks may go to besides the public network. UserError if it can't be read."""
-    if settings.DEMO:
-        return _EVERYWHERE
     try:
-        return read_networks(environment.get(VARIABLE, ""))
+        allowed = read_networks(environment.get(VARIABLE, ""))
     except UserError as error:
         raise UserError(f"{VARIABLE}: {error}") from None
+    return (*_LOOPBACK, *allowed) if settings.DEMO else tuple(allowed)
 
 
 def is_allowed(address: Address, scheme: str, allowed: Sequence[Network]) -> bool:

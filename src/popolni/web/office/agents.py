@@ -212,6 +212,7 @@ class AgentAdmin(RoomAdmin):
         pages = [
             ("<int:pk>/credentials/<int:credential>/end/", "end_credential"),
             ("<int:pk>/webhook/secret/", "webhook_secret"),
+            ("<int:pk>/webhook/ping/", "webhook_ping"),
             ("<int:pk>/webhook/<int:delivery>/again/", "send_again"),
             ("<int:pk>/registries/<slug:channel>/<slug:day>/", "registry"),
         ]
@@ -277,6 +278,10 @@ class AgentAdmin(RoomAdmin):
     def webhook_secret(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Its own page."""
         return webhooks.secret_page(request, str(pk), self.admin_site.each_context)
+
+    def webhook_ping(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """A button of its page."""
+        return webhooks.ping(request, str(pk))
 
     def send_again(self, request: HttpRequest, pk: int, delivery: int) -> HttpResponse:
         """Its own page."""

@@ -17,8 +17,8 @@ from popolni.agents.models import Agent
 from popolni.catalog.formats import beside
 from popolni.core.errors import UserError
 from popolni.readers.webhooks.models import URL_MAX, Delivery, Webhook
-from popolni.readers.webhooks.rules import Event
-from popolni.readers.webhooks.service import new_secret, send_again, set_webhook
+from popolni.readers.webhooks.rules import PING_BOOK, Event
+from popolni.readers.webhooks.service import new_secret, send_again, send_ping, set_webhook
 from popolni.web.office.badges import badge
 from popolni.web.office.base import require
 from popolni.web.office.credential_pages import Context, EndForm
@@ -27,6 +27,7 @@ from popolni.web.office.fields import key_of
 CHANGE = "popolni.change_webhook"
 PAGE = 25
 EVENTS = {
+    Event.PING: gettext_lazy("a test"),
     Event.CREDITED: gettext_lazy("a pending top-up was credited"),
     Event.VOIDED: gettext_lazy("a pending top-up was voided"),
     Event.REVERSED: gettext_lazy("a top-up was reversed"),
@@ -63,7 +64,9 @@ class Row:
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
         self.what = EVENTS[Event(delivery.event)]
-        self.url = reverse("admin:transfer", args=(delivery.book, delivery.seq))
+        self.url = None
+        if delivery.book != PING_BOOK:
+            self.url = reverse("admin:transfer", args=(delivery.book, delivery.seq))
         self.is_waiting = delivery.state == Delivery.State.WAITING
         agent_id = delivery.webhook.agent_id
         self.again_url = reverse("admin:popolni_agent_send_again", args=(agent_id, delivery.pk))
@@ -142,6 +145,21 @@ def again(request: HttpRequest, pk: str, delivery: int) -> HttpResponse:
     return HttpResponseRedirect(url_of(agent))
 
 
+def ping(request: HttpRequest, pk: str) -> HttpResponse:
+    """Has a test sent."""
+    agent = _agent(request, pk)
+    webhook = Webhook.objects.filter(agent=agent).first()
+    if webhook is None or request.method != "POST":
+        raise Http404
+    try:
+        row = send_ping(webhook)
+    except UserError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, _("%(event)s: it is being sent") % {"event": row.event_id})
+    return HttpResponseRedirect(url_of(agent))
+
+
 def url_of(agent: Agent) -> str:
     """The page."""
     return reverse("admin:popolni_agent_webhook", args=(agent.pk,))
@@ -178,6 +196,7 @@ def _respond(
         "agent_url": reverse("admin:popolni_agent_change", args=(agent.pk,)),
         "webhook": webhook,
         "url": url_of(agent),
+        "ping_url": reverse("admin:popolni_agent_webhook_ping", args=(agent.pk,)),
         "secret_url": reverse("admin:popolni_agent_webhook_secret", args=(agent.pk,)),
         "rows": rows[:PAGE],
         "older": rows[PAGE - 1].delivery.pk if len(rows) > PAGE else None,
