@@ -160,6 +160,25 @@ def test_one_is_sent_again() -> None:
     assert client.post(page_of(other.agent, "send_again", row.pk)).status_code == 404
 
 
+def test_a_test_event_is_sent() -> None:
+    client, webhook = browser(), with_webhook()
+    of, url = webhook.agent, page_of(webhook.agent, "webhook_ping")
+    assert url in text_of(client, page_of(of))
+    assert client.get(url).status_code == 404
+    assert sent(client, url, {}) == page_of(of)
+    (row,) = Delivery.objects.filter(webhook=webhook)
+    page = text_of(client, page_of(of))
+    assert f"{row.event_id}: it is being sent" in page
+    assert "a test</td>" in page
+    assert f"transfers/{row.book}-{row.seq}" not in page
+    assert changes_of(row)[0]["state"] == ["None", "waiting"]
+    set_webhook(of, URL, is_on=False)
+    assert url not in text_of(client, page_of(of))
+    sent(client, url, {})
+    assert "the webhook is off" in text_of(client, page_of(of))
+    assert client.post(page_of(agent("w24-none"), "webhook_ping")).status_code == 404
+
+
 @pytest.mark.parametrize("role", sorted(BACK_OFFICE))
 def test_it_is_the_owner_s_alone(role: str) -> None:
     webhook = with_webhook()
@@ -168,6 +187,7 @@ def test_it_is_the_owner_s_alone(role: str) -> None:
     status = 200 if role == "owner" else 403
     assert client.get(page_of(of)).status_code == status
     assert client.get(page_of(of, "webhook_secret")).status_code == status
+    assert (client.post(page_of(of, "webhook_ping")).status_code == 403) == (role != "owner")
     for url in (page_of(of), page_of(of, "webhook_secret"), page_of(of, "send_again", row.pk)):
         response = client.post(url, {"url": f"{URL}/3"})
         assert (response.status_code == 403) == (role != "owner"), url
