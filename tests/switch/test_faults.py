@@ -328,6 +328,39 @@ def test_a_process_is_killed(own_url: str, logs: Path) -> None:
         check(network, switch, {0, 1, 90, None})
 
 
+def test_a_process_is_killed_again_and_again(own_url: str, logs: Path) -> None:
+    """The others go on, and each time there is a new one: nothing waits for a crash to be over."""
+    with running(own_url, logs, SWITCH_PROCESSES=2) as switch:
+        steady, number = switch.workers[0], new_number()
+        victims = []
+        for _ in range(4):
+            (victim,) = wait_for(lambda: others_of(switch, steady))
+            victims.append(victim)
+            victim.kill()
+            wait_for(lambda victim=victim: others_of(switch, steady) not in ([], [victim]))  # type: ignore[misc]
+            assert switch.process.poll() is None
+            assert steady.is_running()
+        assert len(set(victims)) == 4
+        assert switch.terminal().pay(number, "10").result == 0
+        assert not is_dead(steady)
+
+
+def others_of(switch: Switch, steady: psutil.Process) -> list[psutil.Process]:
+    return [one for one in switch.workers if one != steady and not is_dead(one)]
+
+
+def test_the_only_process_is_killed_again_and_again(own_url: str, logs: Path) -> None:
+    """It is back before any pause that Granian would have made is over."""
+    with running(own_url, logs) as switch:
+        for _ in range(3):
+            (victim,) = wait_for(lambda: others_of(switch, psutil.Process()))
+            victim.kill()
+            wait_for(lambda victim=victim: others_of(switch, victim))  # type: ignore[misc]
+            wait_for(switch.is_ready)
+            assert switch.terminal().pay(new_number(), "10").result == 0
+        assert switch.process.poll() is None
+
+
 def test_the_supervisor_is_killed(own_url: str, logs: Path) -> None:
     """Its processes do not outlive it for long."""
     with running(own_url, logs, SWITCH_PROCESSES=2) as switch:

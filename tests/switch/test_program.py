@@ -6,8 +6,10 @@ import re
 import ssl
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.client import HTTPException
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from tests.switch.catalogue import money_of, new_number
 from tests.switch.support import (
     Switch,
     Terminal,
+    held,
     new_reference,
     running,
     wait_for,
@@ -75,6 +78,45 @@ def test_the_figures_of_an_earlier_life_are_forgotten(
             switch.terminal().pay(new_number(), "10")
             assert figures(switch)[requests("terminal", "pay", "credited")] == 1
             assert list(tmp_path.glob("*.db"))
+
+
+def test_the_figures_of_a_process_that_is_killed(own_url: str, logs: Path) -> None:
+    """What it had waiting no longer counts; what it has counted does."""
+    with running(own_url, logs) as switch, ThreadPoolExecutor(4) as pool:
+        terminal, number = switch.terminal(), new_number()
+        assert terminal.pay(number, "10").result == 0
+        with held(own_url, 1):
+            asked = [pool.submit(terminal.pay, number, "10") for _ in range(4)]
+            wait_for(lambda: figures(switch).get("popolni_switch_waiting", 0) > 0)
+            (worker,) = switch.workers
+            worker.kill()
+            assert all(isinstance(one.exception(), (OSError, HTTPException)) for one in asked)
+            wait_for(switch.is_ready)
+            found = figures(switch)
+            assert found["popolni_switch_waiting"] == 0
+            assert found[requests("terminal", "pay", "credited")] == 1
+
+
+def test_the_folder_of_figures_does_not_outlive_its_switch(
+    own_url: str, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does another switch take it away, nor one of somebody else's."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    other = tmp_path / "popolni-switch-of-somebody"
+    other.mkdir()
+    with running(own_url, logs):
+        (first,) = set(tmp_path.glob("popolni-switch-*")) - {other}
+        with running(own_url, logs) as killed:
+            (second,) = set(tmp_path.glob("popolni-switch-*")) - {other, first}
+            workers = killed.workers
+            killed.process.kill()
+            wait_for(lambda: not any(worker.is_running() for worker in workers))
+            assert second.exists()
+            with running(own_url, logs):
+                assert not second.exists()
+                assert first.exists()
+                assert len(set(tmp_path.glob("popolni-switch-*"))) == 3
+    assert set(tmp_path.iterdir()) == {other}
 
 
 @pytest.mark.parametrize(

@@ -5,26 +5,22 @@ Granian speaks HTTP and keeps the processes; what is the switch's own is set her
 
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import django
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from popolni.core.errors import UserError
-from popolni.switch.settings import METRICS_FOLDER, read_settings
+from popolni.switch.figures import folder_of_figures, forget
+from popolni.switch.keeper import Keeper
+from popolni.switch.settings import read_settings
 
 HEADERS_BYTES_MAX = 16 * 1024
 HEADERS_MS = 10_000
 BACKLOG = 2_048
 REQUESTS_MAX = 8_192
 """At once in a process: more than may wait, so that it is we who say that it is busy."""
-RESPAWN_S = 0.5
 KILL_S = 4
 
 
@@ -32,8 +28,8 @@ def main(host: str, port: int, app: str = "popolni.switch.app:app") -> None:
     """Serves until it is told to end."""
     settings = read_settings()
     certificate, key = settings.tls or (None, None)
-    with _folder_of_metrics():
-        server = Granian(
+    with folder_of_figures():
+        server = Keeper(
             app,
             address=host,
             port=port,
@@ -47,31 +43,12 @@ def main(host: str, port: int, app: str = "popolni.switch.app:app") -> None:
             backlog=BACKLOG,
             backpressure=REQUESTS_MAX,
             log_level=LogLevels.error,
-            respawn_failed_workers=True,
-            respawn_interval=RESPAWN_S,
             workers_kill_timeout=KILL_S,
             ssl_cert=certificate,
             ssl_key=key,
+            died=forget,
         )
         server.serve()
-
-
-@contextmanager
-def _folder_of_metrics() -> Iterator[None]:
-    """Where the processes keep their figures; those of an earlier life are forgotten.
-
-    Prometheus' client looks for it when it is imported, and the processes are forks of this one:
-    nothing here may import it.
-    """
-    given = os.environ.get(METRICS_FOLDER)
-    if given:
-        for path in Path(given).glob("*.db"):
-            path.unlink(missing_ok=True)
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="popolni-switch-") as folder:
-        os.environ[METRICS_FOLDER] = folder
-        yield
 
 
 if __name__ == "__main__":

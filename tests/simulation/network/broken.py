@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import granian
 from psycopg import AsyncConnection
 
 from popolni.core.refusal import Refusal
@@ -153,9 +152,4 @@ def __getattr__(name: str) -> Any:
 
 
 if __name__ == "__main__":
-
-    def serve(_target: str, **options: Any) -> Any:
-        return granian.Granian("tests.simulation.network.broken:app", **options)
-
-    replace(program, Granian=serve)
-    program.main(sys.argv[1], int(sys.argv[2]))
+    program.main(sys.argv[1], int(sys.argv[2]), "tests.simulation.network.broken:app")
