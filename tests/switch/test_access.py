@@ -248,7 +248,11 @@ def test_no_secret_and_no_number_is_in_the_log(switch: Switch, terminal: Termina
         (PROXY, {"X-Forwarded-For": "127.0.0.1"}, 200),
         (PROXY, {"X-Forwarded-For": "203.0.113.7"}, 404),
         (PROXY, {"X-Forwarded-For": "nonsense"}, 404),
-        ("127.0.0.1", {"X-Forwarded-For": "203.0.113.7"}, 200),  # whose word counts for nothing
+        # of a proxy that we don't know
+        ("127.0.0.1", {"X-Forwarded-For": "203.0.113.7"}, 404),
+        ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}, 404),
+        ("127.0.0.1", {"Forwarded": "for=127.0.0.1"}, 404),
+        ("127.0.0.1", {"Via": "1.1 nginx"}, 404),
     ],
 )
 def test_who_may_read_the_metrics(
@@ -471,4 +475,6 @@ def test_where_a_request_comes_from(
 ) -> None:
     caller = caller_of(client, headers, [read_network("10.0.0.0/8")], b"cert")
     address, fingerprint = expected
-    assert caller == (ip_address(address) if address else None, fingerprint)
+    assert caller[:2] == (ip_address(address) if address else None, fingerprint)
+    is_trusted = client in {"10.0.0.1", "::ffff:10.0.0.1"}
+    assert caller.is_by_unknown_proxy is (b"x-forwarded-for" in headers and not is_trusted)

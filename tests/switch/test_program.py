@@ -149,6 +149,21 @@ def test_one_line_for_each_request(switch: Switch, terminal: Terminal) -> None:
     )
 
 
+TOKEN = "of-a-prometheus-server"  # noqa: S105  # nobody's
+
+
+def test_a_token_for_the_figures(own_url: str, logs: Path) -> None:
+    with running(own_url, logs, METRICS_TOKEN=TOKEN) as switch:
+        for sent, status in (
+            ({}, 404),
+            ({"Authorization": f"Bearer {TOKEN}x"}, 404),
+            ({"Authorization": TOKEN}, 404),
+            ({"Authorization": f"Bearer {TOKEN}"}, 200),
+            ({"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.7"}, 200),
+        ):
+            assert switch.get("/metrics", headers=sent).status == status
+
+
 # Its settings
 
 DATABASE = {"POPOLNI_DATABASE_URL": "postgresql://nowhere/none"}
@@ -163,6 +178,7 @@ def test_the_defaults() -> None:
         proxies=(),
         certificate_header="x-client-cert-sha256",
         metrics_from=settings.metrics_from,
+        metrics_token="",
         tls=None,
     )
     assert list(map(str, settings.metrics_from)) == ["127.0.0.0/8", "::1/128"]
@@ -215,6 +231,10 @@ WRONG = [
     *(
         ("CERTIFICATE_HEADER", text, f"{text!r} is not the name of a header")
         for text in ("X Cert", "X:Cert", "Ы", "-", "X_Cert")
+    ),
+    *(
+        ("METRICS_TOKEN", text, "is not 16 or more characters of ASCII")
+        for text in ("short", "x" * 15, "й" * 20)
     ),
     ("TLS_CERTIFICATE", HERE, "POPOLNI_TLS_CERTIFICATE and POPOLNI_TLS_KEY go together"),
 ]  # fmt: skip

@@ -39,19 +39,46 @@ def test_requests_are_counted_by_page_and_status(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "setting", "status"),
+    ("address", "setting", "headers", "status"),
     [
-        ("127.0.0.1", "", 200),
-        ("203.0.113.7", "", 404),
-        ("203.0.113.7", "203.0.113.0/24", 200),
-        ("127.0.0.1", "203.0.113.0/24", 404),
+        ("127.0.0.1", "", {}, 200),
+        ("203.0.113.7", "", {}, 404),
+        ("203.0.113.7", "203.0.113.0/24", {}, 200),
+        ("127.0.0.1", "203.0.113.0/24", {}, 404),
+        # by a proxy that nobody has told us of
+        ("127.0.0.1", "", {"X-Forwarded-For": "127.0.0.1"}, 404),
+        ("127.0.0.1", "", {"Via": "1.1 nginx"}, 404),
     ],
 )
-def test_to_whom(
-    address: str, setting: str, status: int, client: Client, monkeypatch: pytest.MonkeyPatch
+def test_to_whom(  # noqa: PLR0917  # a case
+    address: str,
+    setting: str,
+    headers: dict[str, str],
+    status: int,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("POPOLNI_METRICS_FROM", setting)
-    assert client.get("/metrics", REMOTE_ADDR=address).status_code == status
+    assert client.get("/metrics", headers=headers, REMOTE_ADDR=address).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("setting", "sent", "status"),
+    [
+        ("", "Bearer of-a-prometheus-server", 200),
+        ("", "Bearer of-a-prometheus-servel", 404),
+        ("", "", 404),
+        ("203.0.113.0/24", "Bearer of-a-prometheus-server", 404),
+    ],
+)
+def test_with_a_token(
+    setting: str, sent: str, status: int, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From anywhere, unless it is said from where."""
+    monkeypatch.setenv("POPOLNI_METRICS_TOKEN", "of-a-prometheus-server")
+    monkeypatch.setenv("POPOLNI_METRICS_FROM", setting)
+    answer = client.get("/metrics", headers={"Authorization": sent}, REMOTE_ADDR="198.51.100.7")
+    assert answer.status_code == status
 
 
 def test_how_far_behind_each_reader_is(

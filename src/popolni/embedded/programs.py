@@ -21,13 +21,13 @@ from types import FrameType
 from typing import NoReturn
 
 from popolni.core.errors import UserError
+from popolni.embedded.checking import check_settings
 from popolni.embedded.database import VARIABLE, database, given_url
 from popolni.embedded.folder import DataFolder
 from popolni.embedded.leash import END_SECONDS
 from popolni.embedded.postgres import default_data
 from popolni.embedded.supervisor import KILL_SECONDS, Program, Supervisor, supervised
-from popolni.notices.settings import read_settings as read_smsc
-from popolni.switch.settings import TLS_CERTIFICATE, read_settings
+from popolni.switch.settings import TLS_CERTIFICATE
 
 HOST = "127.0.0.1"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -110,9 +110,8 @@ def run_programs(
         ):
             url = servers.enter_context(database(site.data))
             environment = site.environment(url)
-            read_settings(environment)  # a wrong one is told now, and not by a program that dies
-            read_smsc(environment)
             with _environment(environment):
+                check_settings(environment)
                 prepare(url)
                 shown = show(site, url)
             with supervised(_programs(site, environment), _say, lock) as supervisor:

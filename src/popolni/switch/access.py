@@ -25,6 +25,7 @@ from typing import NamedTuple, TypeVar
 
 from popolni.agents.credentials import check_any_password, normal_fingerprint
 from popolni.agents.networks import Address, Network, is_from, read_address
+from popolni.agents.scrapers import FORWARDED
 from popolni.topups.catalogue import AgentTerms, Catalogue, Secret
 
 TRIES_AT_ONCE = 2
@@ -43,6 +44,7 @@ V = TypeVar("V")
 Headers = Mapping[bytes, bytes]
 
 
+_FORWARDED = frozenset(name.encode() for name in FORWARDED)
 Proof = tuple[bytes, tuple[Secret, ...]]
 """A digest of what was said, and the hashes that it is held against."""
 
@@ -56,10 +58,14 @@ class TooBusy(Exception):
 
 
 class Caller(NamedTuple):
-    """Where a request comes from, and the certificate that a trusted proxy saw there."""
+    """Where a request comes from, and the certificate that a trusted proxy saw there.
+
+    `is_by_unknown_proxy`: it comes from further away than its address says.
+    """
 
     address: Address | None
     fingerprint: str | None
+    is_by_unknown_proxy: bool = False
 
 
 def caller_of(
@@ -68,7 +74,7 @@ def caller_of(
     """Who it is that a connection, or a trusted proxy on it, speaks for."""
     address = _read_address(client) if client else None
     if not is_from(address, proxies):
-        return Caller(address, None)
+        return Caller(address, None, not _FORWARDED.isdisjoint(headers))
     forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
     if forwarded:
         address = read_address(forwarded.rpartition(",")[2])

@@ -13,7 +13,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "popolni.settings")
 django.setup()
 
-from popolni.agents.networks import is_from  # noqa: E402
+from popolni.agents.scrapers import may_read  # noqa: E402
 from popolni.switch import metrics, osmp  # noqa: E402  # they use Django's models
 from popolni.switch.api import app as api  # noqa: E402
 from popolni.switch.http import Receive, Scope, Send, respond, respond_plain  # noqa: E402
@@ -53,8 +53,16 @@ class App:
 
     async def _metrics(self, scope: Scope, send: Send) -> None:
         """Who tops up how much is for the operator's own machines."""
-        caller = self.program.caller(scope, dict(scope["headers"]))
-        if not is_from(caller.address, self.program.settings.metrics_from):
+        headers = dict(scope["headers"])
+        caller = self.program.caller(scope, headers)
+        settings = self.program.settings
+        if not may_read(
+            settings.metrics_from,
+            settings.metrics_token,
+            caller.address,
+            headers.get(b"authorization", b""),
+            is_forwarded=caller.is_by_unknown_proxy,
+        ):
             await respond_plain(send, 404, "nothing is here")
             return
         kind = (b"content-type", metrics.CONTENT_TYPE.encode())

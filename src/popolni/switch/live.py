@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import django.db
@@ -36,6 +37,7 @@ class Live:
     def __init__(self, url: str) -> None:
         self._url = url
         self._catalogue: Catalogue | None = None
+        self._first = asyncio.Event()
 
     @property
     def is_there(self) -> bool:
@@ -48,6 +50,11 @@ class Live:
             raise NoCatalogue
         return self._catalogue
 
+    async def first(self, seconds: float) -> None:
+        """Returns when it was read for the first time, or after so long without."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._first.wait(), seconds)
+
     async def keep(self) -> None:
         """Reads and listens. Runs until it is cancelled."""
         lost_s = LOST_S_MIN
@@ -58,6 +65,7 @@ class Live:
                     lost_s = LOST_S_MIN
                     while True:
                         self._catalogue = await asyncio.to_thread(_close_after, read_catalogue)
+                        self._first.set()
                         await _news(listener)
                         await asyncio.sleep(SETTLE_S)
             except (psycopg.Error, django.db.Error, OSError) as error:

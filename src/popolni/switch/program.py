@@ -38,6 +38,9 @@ ENQUIRIES_AT_ONCE = 4
 """Connections for all that is no top-up, so that it cannot keep top-ups waiting."""
 PATIENCE_S = 1.8
 RETRY_S = 0.05
+FIRST_S = 2.0
+"""So long no connection is taken, so that nobody is sent away for what is read just now. While the
+database is away, everybody hears that it is."""
 WATCH_S = 1.0
 END_S = 2.5
 """What is under way at the end may take so long: less than a supervisor waits."""
@@ -88,6 +91,7 @@ class Program:
                 )
             ]
             try:
+                await self.catalogue.first(FIRST_S)
                 yield
             finally:
                 with contextlib.suppress(TimeoutError):

@@ -8,16 +8,18 @@
 | POPOLNI_TRUSTED_PROXIES | address ranges of proxies before us: the last address of their X-Forwarded-For is the client's, and their certificate header counts |
 | POPOLNI_CERTIFICATE_HEADER | in which such a proxy gives the SHA-256 of a client's certificate; X-Client-Cert-SHA256 if not set |
 | POPOLNI_METRICS_FROM | address ranges that may read /metrics; this machine if not set |
+| POPOLNI_METRICS_TOKEN | what must be sent as a bearer token for /metrics, if it is set: then from anywhere, if no address ranges are |
 | POPOLNI_TLS_CERTIFICATE, POPOLNI_TLS_KEY | files (PEM) with which the switch speaks TLS itself |
 """  # noqa: E501  # a table
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from popolni.agents.networks import THIS_MACHINE, Network, read_networks
+from popolni.agents.networks import Network, read_networks
+from popolni.agents.scrapers import METRICS_FROM, METRICS_TOKEN, read_from, read_token
 from popolni.core.errors import UserError
 
 T = TypeVar("T")
@@ -26,7 +28,6 @@ PROCESSES = "POPOLNI_SWITCH_PROCESSES"
 QUEUE = "POPOLNI_SWITCH_QUEUE"
 PROXIES = "POPOLNI_TRUSTED_PROXIES"
 CERTIFICATE_HEADER = "POPOLNI_CERTIFICATE_HEADER"
-METRICS_FROM = "POPOLNI_METRICS_FROM"
 TLS_CERTIFICATE, TLS_KEY = "POPOLNI_TLS_CERTIFICATE", "POPOLNI_TLS_KEY"
 DATABASE = "POPOLNI_DATABASE_URL"
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -46,11 +47,24 @@ class Settings:
     proxies: tuple[Network, ...]
     certificate_header: str
     metrics_from: tuple[Network, ...]
+    metrics_token: str = field(repr=False)
     tls: tuple[Path, Path] | None
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings. Raises UserError that names every wrong one, a line each."""
+    settings, faults = _read(environment)
+    if faults:
+        raise UserError("\n  ".join(["the switch's settings are wrong:", *faults]))
+    return settings
+
+
+def faults_of(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with them, a line each."""
+    return _read(environment)[1]
+
+
+def _read(environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
     faults: list[str] = []
 
     def read(name: str, otherwise: str, parse: Callable[[str], T], fallback: T) -> T:
@@ -67,12 +81,11 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         queue=read(QUEUE, "2000", _count(QUEUE_MAX), 1),
         proxies=read(PROXIES, "", read_networks, ()),
         certificate_header=read(CERTIFICATE_HEADER, "x-client-cert-sha256", _header, ""),
-        metrics_from=read(METRICS_FROM, THIS_MACHINE, read_networks, ()),
+        metrics_from=read(METRICS_FROM, "", lambda _text: read_from(environment), ()),
+        metrics_token=read(METRICS_TOKEN, "", lambda _text: read_token(environment), ""),
         tls=read(TLS_CERTIFICATE, "", lambda text: _tls(text, environment), None),
     )
-    if faults:
-        raise UserError("\n  ".join(["the switch's settings are wrong:", *faults]))
-    return settings
+    return settings, faults
 
 
 def _not_empty(text: str) -> str:

@@ -1,6 +1,6 @@
 """What a Prometheus server reads at /metrics of the pages: requests, and what waits for people.
 
-Only from the addresses of POPOLNI_METRICS_FROM, which is this machine if it is not set.
+Only for whom POPOLNI_METRICS_FROM and POPOLNI_METRICS_TOKEN let in (`agents.scrapers`).
 """
 
 import os
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 
 import django.db
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -27,7 +28,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from popolni.agents.networks import THIS_MACHINE, is_from, read_address, read_networks
+from popolni.agents.networks import read_address
+from popolni.agents.scrapers import FORWARDED, may_read, read_from, read_token
 from popolni.audit import client_address
 from popolni.readers.lag import lags
 from popolni.readers.webhooks import told
@@ -35,8 +37,6 @@ from popolni.readers.worker import READERS
 from popolni.reconciliation.actions import open_differences
 from popolni.reconciliation.daily import missing_files
 from popolni.topups.models import Adjustment
-
-METRICS_FROM = "POPOLNI_METRICS_FROM"
 
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
@@ -186,7 +186,17 @@ class MetricsMiddleware:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """All figures, as text; to anybody else there is nothing here."""
-    allowed = read_networks(os.environ.get(METRICS_FROM, "").strip() or THIS_MACHINE)
-    if not is_from(read_address(client_address(request) or ""), allowed):
+    if not _may_read(request):
         raise Http404
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_read(request: HttpRequest) -> bool:
+    return may_read(
+        read_from(os.environ),
+        read_token(os.environ),
+        read_address(client_address(request) or ""),
+        request.headers.get("Authorization", "").encode(),
+        # Where no proxy is said to stand before us, who sends such a header is one all the same.
+        is_forwarded=not settings.HTTPS and any(name in request.headers for name in FORWARDED),
+    )
