@@ -97,6 +97,7 @@ def context(request: HttpRequest, row: Number) -> dict[str, Any]:
         "may_change": user.has_perm("popolni.change_number"),
         "may_close": user.has_perm("popolni.close_number"),
         "may_correct": user.has_perm("popolni.ask_balance"),
+        "may_manage_plan": user.has_perm("popolni.manage_subscription"),
         "may_read_document": user.has_perm("popolni.view_identitydocument"),
         "may_see_subscriber": user.has_perm("popolni.view_subscriber"),
         "correct_url": reverse("admin:popolni_adjustment_add"),
@@ -117,7 +118,7 @@ def _holdings(row: Number) -> dict[str, Any]:
     left = run(read_left(keys))
     subscription = (
         Subscription.objects.filter(number=row, ended_at=None)
-        .select_related("version__plan")
+        .select_related("version__plan", "next_version")
         .first()
     )
     moment = now()

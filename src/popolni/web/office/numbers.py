@@ -20,7 +20,7 @@ from popolni.ledger.errors import LedgerError
 from popolni.subscribers import service
 from popolni.subscribers.documents import masked, read_document
 from popolni.subscribers.models import Number, Subscriber
-from popolni.web.office import number_page
+from popolni.web.office import number_page, subscriptions
 from popolni.web.office.badges import badge, moment_of
 from popolni.web.office.base import Inline, OfficeAdmin, ReadOnly, require
 from popolni.web.office.exports import in_csv, plain_sum
@@ -127,6 +127,12 @@ class NumberAdmin(OfficeAdmin):
                 wrap(self.change_status),
                 name="popolni_number_status",
             ),
+            path("<int:number>/plan/", wrap(self.change_plan), name="popolni_number_plan"),
+            path(
+                "<int:number>/plan/<slug:button>/",
+                wrap(self.press_plan),
+                name="popolni_number_plan_button",
+            ),
             *super().get_urls(),
         ]
 
@@ -148,6 +154,14 @@ class NumberAdmin(OfficeAdmin):
                 shown = {"number": row, "status": row.get_status_display()}
                 messages.success(request, text % shown)
         return HttpResponseRedirect(reverse("admin:popolni_number_change", args=(number,)))
+
+    def change_plan(self, request: HttpRequest, number: int) -> HttpResponse:
+        """The form that changes its plan."""
+        return subscriptions.page(request, number, self.admin_site.each_context)
+
+    def press_plan(self, request: HttpRequest, number: int, button: str) -> HttpResponse:
+        """The buttons about its plan."""
+        return subscriptions.press(request, number, button)
 
     def change_view(
         self,
