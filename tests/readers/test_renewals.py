@@ -14,9 +14,10 @@ from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Kind
 from popolni.ledger.model import LogEntry, TransferFlags
 from popolni.readers import renewals
-from popolni.readers.renewals import Credit, credits_of, run_until
+from popolni.readers.renewals import credits_of, run_until
 from popolni.subscribers.expiry import expire_bonuses
 from popolni.subscribers.models import RenewalProgress
+from popolni.subscribers.renewals.rules import Credit
 from popolni.subscribers.renewals.service import run_due
 from tests.subscribers.renewals.support import current, on_plan, utc
 from tests.subscribers.support import new_branch

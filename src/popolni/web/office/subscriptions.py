@@ -41,6 +41,7 @@ WHEN = [
     (NOW, gettext_lazy("now: it is charged at once, and what is left of the period is lost")),
     (NEXT, gettext_lazy("with the next period: until then everything stays as it is")),
 ]
+WHEN_FIRST = [(NOW, gettext_lazy("now: it is charged at once"))]
 BUTTONS: dict[str, tuple[Callable[..., Subscription], Any]] = {
     "stay": (changes.unqueue_plan, gettext_lazy("%(number)s stays on its plan")),
     "renewal-on": (
@@ -80,7 +81,7 @@ class PlanForm(forms.Form):
             _in_a_line, currency=row.branch.currency
         )
         if current is None:
-            cast("forms.ChoiceField", self.fields["when"]).choices = WHEN[:1]
+            cast("forms.ChoiceField", self.fields["when"]).choices = WHEN_FIRST
 
     def clean_shown_at(self) -> datetime:
         """An old form might be of another day's plan."""
