@@ -29,8 +29,8 @@ from popolni.topups.preview import preview
 from tests.readers.promotions.support import DAY, World, new_operator
 from tests.subscribers.support import faults_of
 
-EXAMPLES = max(5, settings().max_examples // 130)
-"""Each is two books and some seconds."""
+EXAMPLES = min(40, max(4, settings().max_examples // 200))
+"""Each is two books and some seconds; to make a failing one smaller would take hours."""
 
 VALUE = 100
 NUMBERS = 2

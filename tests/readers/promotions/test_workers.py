@@ -165,7 +165,7 @@ def test_workers_that_are_killed(url: str, tmp_path: Path) -> None:
     try:
         country.top_up_all()
     finally:
-        wait_for(lambda: Allowance.objects.exists())
+        wait_for(Allowance.objects.exists)
         done.set()
         killer.join()
 
