@@ -4,13 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, TypedDict
 
 from popolni.protocols.registry import Column, Row
 from tests.reconciliation.support import World
 
 Planted = tuple[str, str, str]
 """Kind, reference, what we know."""
+
+
+class Where(TypedDict):
+    """The branch and its number, by their places."""
+
+    place: int
+    number: int
+
+
 ALPHABET = "0123456789abcXYZ_-.:/"
 
 
@@ -55,15 +64,15 @@ class Generator:
                 self._names.add(name)
                 return name
 
-    def _payment(self) -> tuple[str, datetime, dict[str, int], int]:
+    def _payment(self) -> tuple[str, datetime, Where, int]:
         """A name, a moment well inside the day, where it goes, how much."""
         place = self.random.randrange(len(self.world.places))
         second = self.random.randrange(3_600, 82_800)
         at = self.world.places[place].at("00:00:00") + timedelta(seconds=second)
-        where = {"place": place, "number": self.random.randrange(2)}
+        where = Where(place=place, number=self.random.randrange(2))
         return self._name(), at, where, self.random.randrange(1, 10**6)
 
-    def _pay(self, name: str, at: datetime, where: dict[str, int], amount: int, **more: Any) -> Any:
+    def _pay(self, name: str, at: datetime, where: Where, amount: int, **more: Any) -> Any:
         kept: list[Any] = []
 
         def call() -> None:
@@ -72,7 +81,7 @@ class Generator:
         self.plan.calls.append((more.get("sent_at", at), call))
         return kept
 
-    def _line(self, name: str, at: datetime, where: dict[str, int], amount: int) -> None:
+    def _line(self, name: str, at: datetime, where: Where, amount: int) -> None:
         self.plan.rows.append(self.world.line(name, at, amount, **where))
 
     def _same(self) -> None:
@@ -128,7 +137,7 @@ class Generator:
         self._line(*payment)
         self.plan.planted.add(("only_theirs", payment[0], "reversed"))
 
-    def _gone(self) -> tuple[str, datetime, dict[str, int], int]:
+    def _gone(self) -> tuple[str, datetime, Where, int]:
         name, at, where, amount = payment = self._payment()
         kept = self._pay(*payment)
         back = at + timedelta(minutes=self.random.choice((1, 3_000)))

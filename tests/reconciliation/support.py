@@ -65,10 +65,8 @@ class World:
 
     def _open(self, zone: str) -> Place:
         book = next(_books)
-        branch = open_branch(
-            new_operator(), code=f"rec-{book}", book=book, time_zone=zone,
-            approval_from_minor=100_000_00, **NAMES,
-        )  # fmt: skip
+        options: dict[str, Any] = {**NAMES, "time_zone": zone}
+        branch = open_branch(new_operator(), code=f"rec-{book}", book=book, **options)
         contract = open_contract(self.agent, branch, reference="R-1", valid_from=date(2026, 1, 1))
         numbers = [new_number(contract) for _ in range(3)]
         self.move(

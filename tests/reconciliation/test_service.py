@@ -9,7 +9,7 @@ from popolni.core.errors import UserError
 from popolni.ledger.client import run
 from popolni.ledger.statements import read_places
 from popolni.protocols.registry import Row
-from popolni.reconciliation import service
+from popolni.reconciliation import matching, service
 from popolni.reconciliation.models import Difference, Reconciliation, RegistryLayout, UploadedPart
 from popolni.reconciliation.service import (
     Span,
@@ -292,7 +292,7 @@ def test_two_do_not_compare_one_file_at_once() -> None:
     rows = [world.line("1", world.places[0].at("12:00:00"))]
     file = world.file(rows)
     run = service.claim(world.layout, file, file.sha256(), Span(DAY, DAY))
-    with service.matching.working(run.pk), pytest.raises(UserError, match="right now"):
+    with matching.working(run.pk), pytest.raises(UserError, match="right now"):
         world.compare(rows)
     # What was left running by a process that is no more is begun anew.
     Reconciliation.objects.filter(pk=run.pk).update(state="running")

@@ -337,7 +337,6 @@ class Migration(migrations.Migration):
                         ),
                         blank=True,
                         default=list,
-                        help_text="where it sums up the others; empty: it is a payment like them",
                         size=None,
                         verbose_name="columns of the last line",
                     ),

@@ -100,7 +100,6 @@ class RegistryLayout(models.Model):
         default=list,
         blank=True,
         verbose_name=_("columns of the last line"),
-        help_text=_("where it sums up the others; empty: it is a payment like them"),
     )
     total_mark = models.CharField(_("its word"), max_length=40, blank=True)
     time_zone = models.CharField(

@@ -84,6 +84,8 @@ class Row(NamedTuple):
     ours: str
     their_number: str
     our_number: str
+    their_at: str
+    our_at: str
     receipt: str
     receipt_url: str
     buttons: list[tuple[str, str]]
@@ -202,6 +204,8 @@ def _row(row: Difference, currency: str, *, may_settle: bool, user: Any) -> Row:
         ours="" if row.our_minor is None else money(row.our_minor, currency),
         their_number="" if row.their_number is None else f"+{row.their_number}",
         our_number="" if row.our_number is None else f"+{row.our_number}",
+        their_at=row.their_at.replace("T", " "),
+        our_at=row.our_at.replace("T", " "),
         receipt=f"{row.book}-{row.seq}" if row.seq else "",
         receipt_url=reverse("admin:transfer", args=(row.book, row.seq)) if row.seq else "",
         buttons=[

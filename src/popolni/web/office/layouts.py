@@ -17,6 +17,7 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import lazy
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -56,8 +57,34 @@ def _words(choices: list[tuple[str, Any]]) -> str:
     return listed(f"{word} ({name})" for word, name in choices)
 
 
+def _words_of_total() -> str:
+    text = _("Where it sums up the others; empty: it is a payment like them.")
+    return f"{text} {_words(TOTAL_COLUMNS)}"
+
+
+class WordsField(forms.CharField):
+    """Words of a closed list, in an order, parted by commas."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """As they are typed."""
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        """As they are stored."""
+        return [word.strip() for word in super().clean(value).split(",") if word.strip()]
+
+
 class LayoutForm(AnyModelForm):
     """A channel's layout."""
+
+    columns = WordsField(
+        label=gettext_lazy("columns, in their order"), help_text=lazy(_words, str)(COLUMNS)
+    )
+    total_columns = WordsField(
+        label=gettext_lazy("columns of the last line"),
+        required=False,
+        help_text=lazy(_words_of_total, str)(),
+    )
 
     class Meta:
         model = RegistryLayout
@@ -82,17 +109,6 @@ class LayoutForm(AnyModelForm):
                 field.widget = UnfoldAdminIntegerFieldWidget(attrs=field.widget.attrs)
             else:
                 field.widget = UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"})
-        self.fields["columns"].help_text = _words(COLUMNS)
-        total = self.fields["total_columns"]
-        total.help_text = f"{_words(TOTAL_COLUMNS)}. {capfirst(str(total.help_text))}"
-
-    def clean_columns(self) -> list[str]:
-        """As they are typed, with spaces."""
-        return [word.strip() for word in self.cleaned_data["columns"]]
-
-    def clean_total_columns(self) -> list[str]:
-        """The same."""
-        return [word.strip() for word in self.cleaned_data["total_columns"]]
 
     def clean_time_zone(self) -> str:
         """One that there is."""
