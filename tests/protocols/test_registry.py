@@ -26,6 +26,7 @@ from popolni.protocols.registry import (
     moment_of,
     seconds_of,
 )
+from popolni.reconciliation.models import LAYOUT_FAULTS
 
 C, T = Column, TotalColumn
 AT = seconds_of(datetime(2026, 11, 26, 23, 59, 30))  # noqa: DTZ001  # a clock on the wall
@@ -240,8 +241,9 @@ def test_a_line_without_end_is_not_held() -> None:
     ],
 )  # fmt: skip
 def test_a_layout_that_no_file_can_have(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
+    with pytest.raises(ValueError, match=r"\w") as caught:
         Layout(**options)
+    assert str(caught.value) in LAYOUT_FAULTS
 
 
 def test_what_a_layout_tells_of_dates() -> None:

@@ -108,7 +108,7 @@ class Layout:
         if self.decimal_mark not in DECIMAL_MARKS:
             raise ValueError("the decimal mark is a point or a comma")
         if not 0 <= self.header_lines <= HEADER_LINES_MAX:
-            raise ValueError(f"there are 0 to {HEADER_LINES_MAX} header lines")
+            raise ValueError("there are too many header lines")
         if "\n" in self.total_mark or "\r" in self.total_mark:
             raise ValueError("the word of the total line is of one line")
         sums = {TotalColumn.COUNT, TotalColumn.SUM}
@@ -117,12 +117,12 @@ class Layout:
         self._check_clocks()
 
     def _check_columns(self) -> None:
-        for needed in (Column.REFERENCE, Column.SUM):
-            if needed not in self.columns:
-                raise ValueError(f"the column {needed.value} is missing")
-        for column in set(self.columns) - {Column.OTHER}:
-            if self.columns.count(column) > 1:
-                raise ValueError(f"the column {column.value} comes twice")
+        if Column.REFERENCE not in self.columns:
+            raise ValueError("the column reference is missing")
+        if Column.SUM not in self.columns:
+            raise ValueError("the column sum is missing")
+        if any(self.columns.count(column) > 1 for column in set(self.columns) - {Column.OTHER}):
+            raise ValueError("a column comes twice")
         if Column.TIME in self.columns and Column.DATE not in self.columns:
             raise ValueError("a time without a date is no moment")
 
@@ -214,7 +214,7 @@ class Clock:
         literals = "".join(parts[::2])
         is_odd = text != text.strip() or re.search(r"[YMDhms\d\n\r]", literals)
         if is_odd or len(set(tokens)) < len(tokens):
-            raise ValueError(f"{text!r} is no format such as DD.MM.YYYY hh:mm:ss")
+            raise ValueError("a format is such as DD.MM.YYYY hh:mm:ss")
         names = {word.replace("YYYY", "YY") for word in tokens}
         self.has_day = {"YY", "MM", "DD"} <= names
         self.has_time = "hh" in names
@@ -225,7 +225,7 @@ class Clock:
             or ("ss" in names and "mm" not in names)
             or {"YYYY", "YY"} <= set(tokens)
         ):
-            raise ValueError(f"{text!r} is no format such as DD.MM.YYYY hh:mm:ss")
+            raise ValueError("a format is such as DD.MM.YYYY hh:mm:ss")
         groups = "".join(
             f"(?P<{part}>[0-9]{{{len(part)}}})" if place % 2 else re.escape(part)
             for place, part in enumerate(parts)

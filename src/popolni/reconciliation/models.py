@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from popolni.agents.models import Agent, Contract
 from popolni.catalog.labels import CHANNELS
@@ -48,6 +49,23 @@ ENCODINGS = [
 ]
 SUM_UNITS = [(SumUnit.RUBLES.value, _("roubles")), (SumUnit.KOPECKS.value, _("kopecks"))]
 MARKS = [(".", "."), (",", ",")]
+
+LAYOUT_FAULTS = (
+    gettext_noop("the column reference is missing"),
+    gettext_noop("the column sum is missing"),
+    gettext_noop("a column comes twice"),
+    gettext_noop("a time without a date is no moment"),
+    gettext_noop("columns are parted by ; , | or a tabulator"),
+    gettext_noop("the decimal mark is a point or a comma"),
+    gettext_noop("there are too many header lines"),
+    gettext_noop("the word of the total line is of one line"),
+    gettext_noop("a total line has a count or a sum"),
+    gettext_noop("the date's format has no YYYY, MM and DD"),
+    gettext_noop("the time stands in a column of its own and in the date"),
+    gettext_noop("the time's format has hh, and no day"),
+    gettext_noop("a format is such as DD.MM.YYYY hh:mm:ss"),
+)
+"""What `Layout` says of itself, so that it is translated."""
 
 
 def _columns() -> list[str]:
@@ -142,7 +160,7 @@ class RegistryLayout(models.Model):
         try:
             self.layout()
         except ValueError as error:
-            raise ValidationError(str(error)) from error
+            raise ValidationError(_(str(error))) from error
 
     def layout(self) -> Layout:
         """As the protocol's reader and writer take it."""
