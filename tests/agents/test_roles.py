@@ -19,17 +19,25 @@ WRITES = {
     "owner": {
         "add": "agent branch channellimit commission complianceprofile contract credential"
         " methodsetting numberingimport operator outlet plan planallowance planrate planversion"
-        " portednumber promotion promotionbudget user",
+        " portednumber promotion promotionbudget reconciliation user",
         "change": "agent branch carrier channellimit commission complianceprofile contract"
         " credential methodsetting number operator outlet plan planallowance planrate planversion"
-        " portednumber promotion setaside user webhook",
+        " portednumber promotion registrylayout setaside user webhook",
         "delete": "channellimit planallowance planrate portednumber",
         "ask": "balance budget float",
         "decide": "adjustment",
         "close": "number",
         "manage": "subscription",
+        "settle": "difference",
     },
-    "finance": {"ask": "balance budget float", "decide": "adjustment", "close": "number"},
+    "finance": {
+        "add": "reconciliation",
+        "change": "registrylayout",
+        "ask": "balance budget float",
+        "decide": "adjustment",
+        "close": "number",
+        "settle": "difference",
+    },
     "catalogue": {
         "add": "branch channellimit complianceprofile methodsetting numberingimport operator plan"
         " planallowance planrate planversion portednumber promotion promotionbudget",
@@ -83,6 +91,7 @@ def test_what_may_be_written_may_be_seen() -> None:
     ("action", "models"),
     [
         ("delete", MODELS - {"channellimit", "planallowance", "planrate", "portednumber"}),
+        ("change", {"reconciliation", "settlement", "writtenregistry"}),
         ("add", {"adjustment", "number", "subscriber", "subscription", "allowance", "topuphour",
                  "identitydocument", "numberingrange", "carrier", "region"}),
         ("change", {"adjustment", "promotionbudget", "subscription", "allowance", "topuphour",

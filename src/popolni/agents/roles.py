@@ -9,6 +9,8 @@
 - Reading an identity document in the clear is support's alone.
 - A number's plan is changed by support and the owner.
 - A number is blocked by support, and closed, which nothing takes back, by finance or the owner.
+- How an agent writes its registries, and what is done about differences, is for finance and the
+  owner.
 - The clerk and the cashier have no back office; their pages are the counter and the till.
 """
 
