@@ -1,6 +1,9 @@
 """Written down once, in the reader's language, or not at all."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -13,6 +16,7 @@ from popolni.notices.service import Wish, notify
 from tests.notices.support import NUMBER
 from tests.subscribers.support import new_branch, new_number
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "notices.md"
 pytestmark = pytest.mark.usefixtures("outbox")
 
 
@@ -66,3 +70,13 @@ def test_codes_go_first() -> None:
     first = Notice.objects.order_by("priority").first()
     assert first is not None
     assert first.key == "code"
+
+
+def test_the_page_s_code_does_what_it_says() -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102  # our own page
+    for _ in range(2):
+        names["warn"](NUMBER, 45_20, timezone.now())
+    (notice,) = Notice.objects.all()
+    assert notice.text.replace("\xa0", " ").startswith("На счёте осталось 45,20 ₽.")
