@@ -59,7 +59,7 @@ def running(one: Runs) -> Iterator[None]:
 
 
 @contextmanager
-def sender(smsc: Smsc, answering: Answering = nobody, **others: str) -> Iterator[None]:
+def sender(smsc: Smsc, answering: Answering = nobody, /, **others: str) -> Iterator[None]:
     with running(Sender(settings_of(smsc, **others), answering)):
         yield
 

@@ -22,6 +22,7 @@ from tests.notices.support import (
     NUMBER,
     is_state,
     make_due,
+    nobody,
     now_of,
     running,
     sender,
@@ -67,7 +68,7 @@ def test_what_is_read_is_what_was_sent(smsc: Smsc) -> None:
 @pytest.mark.parametrize("parts", ["udh", "sar"])
 def test_long_ones_come_in_parts(smsc: Smsc, parts: str) -> None:
     told = {name: tell_text(text, NUMBER + i) for i, (name, text) in enumerate(LONG.items())}
-    with sender(smsc, parts=parts):
+    with sender(smsc, nobody, parts=parts):
         wait_for(lambda: all(is_state(notice, "delivered") for notice in told.values()))
     for name, notice in told.items():
         assert smsc.text(notice.number) == LONG[name], name
@@ -97,7 +98,7 @@ def test_how_it_is_sent(smsc: Smsc) -> None:
 
 def test_a_sender_that_is_a_number(smsc: Smsc) -> None:
     tell()
-    with sender(smsc, **{"from": "79160009999"}):
+    with sender(smsc, nobody, **{"from": "79160009999"}):
         message = smsc.wait("message")
     assert (message["from"], message["from_ton"]) == ("79160009999", 1)
 

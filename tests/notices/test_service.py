@@ -20,9 +20,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "notices.md"
 pytestmark = pytest.mark.usefixtures("outbox")
 
 
-def wish(number: int = NUMBER, key: str = "a", **others: Language) -> Wish:
+def wish(number: int = NUMBER, key: str = "a", language: Language | None = None) -> Wish:
     data = LowBalance(balance_minor=1_00, currency="RUB")
-    return Wish(number, data, key, timezone.now() + timedelta(hours=1), **others)
+    return Wish(number, data, key, timezone.now() + timedelta(hours=1), language)
 
 
 def test_it_is_told_once() -> None:

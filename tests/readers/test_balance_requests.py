@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from popolni.core.language import Language
 from popolni.ledger.model import Unit
 from popolni.notices.models import Notice
 from popolni.notices.wire import Asked, Reply
-from popolni.readers import balance_requests
 from popolni.readers.balance_requests import PER_HOUR, answer, word_of
 from popolni.subscribers.models import Number
 from popolni.subscribers.service import close, subscribe
@@ -101,7 +101,7 @@ def test_what_is_asked_twice_at_once_is_answered_once(number: Number) -> None:
 def test_so_often_and_no_more(number: Number, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
     times = iter(now + timedelta(seconds=10 * each) for each in range(100))
-    monkeypatch.setattr(balance_requests.timezone, "now", lambda: next(times))
+    monkeypatch.setattr(timezone, "now", lambda: next(times))
     for _ in range(PER_HOUR + 10):
         answer([Asked(number.number, "баланс", SMS)])
     assert len(told(number.number)) == PER_HOUR

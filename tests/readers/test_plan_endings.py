@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from popolni.catalog.operators.models import Branch
 from popolni.notices.models import Notice, Reminder
+from popolni.notices.service import Wish, notify
 from popolni.readers import plan_endings
 from popolni.readers.daily import doing
 from popolni.readers.plan_endings import day_after, due_day, remind
@@ -70,10 +71,10 @@ def test_once_a_day_and_after_a_crash_nobody_twice(
 ) -> None:
     monkeypatch.setattr(plan_endings, "BATCH", 2)
     numbers = [on_plan(branch, TOMORROW) for _ in range(5)]
-    tell = plan_endings.notify
+    tell = notify
     calls: list[int] = []
 
-    def and_die(*wishes: plan_endings.Wish) -> None:
+    def and_die(*wishes: Wish) -> None:
         tell(*wishes)
         calls.append(len(wishes))
         if len(calls) == 2:
