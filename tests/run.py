@@ -80,7 +80,7 @@ def choose(parts: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def all_tests() -> list[Command]:
-    """On as many processes as there are cores, those of a file together; then those that measure."""
+    """On as many processes as there are cores, a file on one; then those that measure."""
     workers = min(os.cpu_count() or 1, WORKERS_MAX)
     side_by_side = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
     return [

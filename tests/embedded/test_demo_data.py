@@ -44,7 +44,8 @@ from popolni.ledger.chart import TOP_UPS, Code
 from popolni.ledger.client import run
 from popolni.ledger.statements import read_log
 from popolni.ledger.verify import Fault, verify
-from popolni.readers.renewals import renew_lapsed
+from popolni.readers.frame import read_all
+from popolni.readers.renewals import READER
 from popolni.settings import database
 from popolni.subscribers.models import Number, Subscription
 from popolni.subscribers.renewals.rules import Rhythm, period_at
@@ -467,8 +468,7 @@ def test_lapsed_plans_began_again_with_the_money(demo_url: str) -> None:
         assert told.until > created_at
     last = ask(demo_url, "select max(seq) from ledger.transfer group by book order by book")
     for book in Branch.objects.values_list("book", flat=True):
-        while renew_lapsed(book, 500):
-            pass
+        read_all(READER, book)
     assert ask(demo_url, "select max(seq) from ledger.transfer group by book order by book") == last
 
 

@@ -20,13 +20,14 @@ from django.utils import timezone
 
 from popolni.catalog.operators.models import Branch
 from popolni.core.language import Language
-from popolni.ledger.chart import Code, Kind
+from popolni.ledger.chart import Code
 from popolni.ledger.client import run
-from popolni.ledger.model import LogEntry, Unit
+from popolni.ledger.model import LogEntry
 from popolni.ledger.statements import open_accounts, read_log
 from popolni.ledger.verify import Fault, verify
 from popolni.subscribers.models import Number, Subscriber, Subscription
-from popolni.subscribers.service import NUMBER_KINDS, balance
+from popolni.subscribers.rules import NUMBER_KINDS
+from popolni.subscribers.service import balance
 from tests.agents.support import lighten_hashes
 from tests.conftest import SOURCE, migrated_database
 from tests.end_to_end.load import Load, Paid
@@ -169,7 +170,7 @@ def check_books(url: str, numbers: list[int]) -> None:
     for number in numbers[:3]:
         after = balance(number)
         assert after.money_minor == SUM - PRICE
-        assert sorted(one.left for one in after.allowances if one.unit is Unit.BYTE) == [1000, GIB]
+        assert sorted(one.left for one in after.allowances if one.unit == "byte") == [1000, GIB]
 
 
 def check_texts(smsc: Smsc, numbers: list[int]) -> None:

@@ -15,10 +15,8 @@ from popolni.ledger.statements import open_accounts, post
 from popolni.notices.models import Notice
 from popolni.subscribers.models import Number
 from tests.notices.smsc import Smsc, wait_for
-from tests.readers.test_worker import url, worker
+from tests.readers.test_worker import worker
 from tests.subscribers.support import new_branch, new_number
-
-__all__ = ["url"]
 
 CLEARING = Kind.PAYMENT_CLEARING.account(1)
 NUMBERS = 60

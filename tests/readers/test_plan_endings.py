@@ -11,11 +11,9 @@ from popolni.catalog.operators.models import Branch
 from popolni.notices.models import Notice, Reminder
 from popolni.notices.service import Wish, notify
 from popolni.readers import plan_endings
-from popolni.readers.daily import doing
 from popolni.readers.plan_endings import day_after, due_day, remind
 from popolni.subscribers.models import Number, Subscription
 from popolni.subscribers.service import block, subscribe
-from tests.notices.smsc import wait_for
 from tests.subscribers.support import credit, new_branch, new_number, new_plan
 
 MOSCOW, VLADIVOSTOK = ZoneInfo("Europe/Moscow"), ZoneInfo("Asia/Vladivostok")
@@ -114,20 +112,3 @@ def test_tomorrow_is_a_day_of_the_branch_also_when_the_clocks_change() -> None:
     begins, ends = day_after(date(2026, 3, 28), ZoneInfo("Europe/Berlin"))
     assert begins == datetime(2026, 3, 28, 23, 0, tzinfo=UTC)
     assert ends - begins == timedelta(hours=23)
-
-
-def test_it_is_asked_by_the_clock_and_ends_when_asked(database_url: str) -> None:
-    del database_url
-    asked: list[datetime] = []
-    with doing(asked.append, on_fault=lambda: None):
-        wait_for(lambda: asked)
-    faults: list[int] = []
-
-    def fail(_now: datetime) -> None:
-        raise RuntimeError("of ours")
-
-    with (
-        pytest.raises(RuntimeError, match="of ours"),
-        doing(fail, on_fault=lambda: faults.append(1)),
-    ):
-        wait_for(lambda: faults)

@@ -15,7 +15,6 @@ from popolni.ledger.chart import Kind
 from popolni.ledger.model import LogEntry, TransferFlags
 from popolni.readers import renewals
 from popolni.readers.renewals import credits_of, run_until
-from popolni.subscribers.expiry import expire_bonuses
 from popolni.subscribers.models import RenewalProgress
 from popolni.subscribers.renewals.rules import Credit
 from popolni.subscribers.renewals.service import run_due
@@ -78,7 +77,6 @@ def alone(branch: Branch, monkeypatch: pytest.MonkeyPatch) -> Branch:
     """The thread looks at this branch's book alone: other tests' numbers are not to be renewed."""
     books = [branch.book]
     monkeypatch.setattr(renewals, "run_due", lambda *a, **o: run_due(*a, books=books, **o))
-    monkeypatch.setattr(renewals, "expire_bonuses", lambda *a: expire_bonuses(*a, books=books))
     return branch
 
 

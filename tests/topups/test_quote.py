@@ -21,7 +21,8 @@ from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run, run_steps
 from popolni.ledger.model import Transfer, Unit
 from popolni.ledger.statements import post
-from popolni.readers.renewals import renew_lapsed
+from popolni.readers.frame import read_all
+from popolni.readers.renewals import READER
 from popolni.subscribers.models import Number, Subscriber, Subscription
 from popolni.subscribers.renewals.changes import queue_plan, set_renewed
 from popolni.subscribers.service import subscribe
@@ -195,8 +196,7 @@ def test_what_is_said_before_is_what_happens_after(
     top_up(number, amount_minor, now)
     for amount in bonuses:
         top_up(number, amount, now)
-    while renew_lapsed(branch.book, 500):
-        pass
+    read_all(READER, branch.book)
     renew(branch, end)
     found = current(number)
     is_renewed = found.status == "active"

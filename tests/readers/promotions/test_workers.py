@@ -86,12 +86,12 @@ class Country:
 
     def check(self, url: str) -> None:
         for world in self.worlds:
-            found: Counter[tuple[int, Any]] = Counter()
+            found: Counter[tuple[int, int | None]] = Counter()
             for entry in world.effects():
                 whom = entry.credit_account if entry.reference_id == self.capped.pk else None
                 found[entry.reference_id or 0, whom] += 1
             monies = [Kind.SUBSCRIBER_MONEY.account_id(one.pk) for one in world.numbers]
-            expected = {(self.capped.pk, money): CAP for money in monies}
+            expected: dict[tuple[int, int | None], int] = {(self.capped.pk, m): CAP for m in monies}
             assert found == {(self.gib.pk, None): BUDGET, **expected}
             assert world.budget(self.gib) == 0
             rows = Allowance.objects.filter(number__branch=world.branch)

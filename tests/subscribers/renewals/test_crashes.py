@@ -29,7 +29,8 @@ from popolni.ledger.chart import SUBJECT_MAX, Code, Kind
 from popolni.ledger.client import run
 from popolni.ledger.model import Unit
 from popolni.ledger.statements import read_log
-from popolni.readers.renewals import renew_lapsed
+from popolni.readers.frame import read_all
+from popolni.readers.renewals import READER
 from popolni.subscribers.models import Number, RenewalProgress, Subscription
 from popolni.subscribers.renewals.changes import (
     change_plan,
@@ -183,8 +184,7 @@ class World:
 
     def look(self) -> None:
         """As workers do, until there is nothing left."""
-        while renew_lapsed(self.branch.book, 500):
-            pass
+        read_all(READER, self.branch.book)
         renew(self.branch, self.now, batch=2)
 
     def ledger(self) -> list[tuple[object, ...]]:

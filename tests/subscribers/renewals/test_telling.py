@@ -1,24 +1,21 @@
-"""What people are told of their plans; and bonuses that end."""
+"""What people are told of their plans."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-import pytest
 from django.db import connection
 
 from popolni.catalog.operators.models import Branch
-from popolni.catalog.promotions.models import Promotion
 from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run
-from popolni.ledger.model import Transfer, TransferFlags, Unit
-from popolni.ledger.statements import close_accounts, open_accounts, post, reopen_accounts
-from popolni.readers import renewals
-from popolni.subscribers.expiry import expire_bonuses
-from popolni.subscribers.models import Allowance, Number, Subscription
-from popolni.subscribers.renewals.telling import EndsSoon, ends_soon, renewed_by
+from popolni.ledger.model import Transfer, TransferFlags
+from popolni.ledger.statements import post
+from popolni.readers import frame, renewals
+from popolni.subscribers.models import Number, Subscription
+from popolni.subscribers.renewals.telling import EndsSoon, RenewedBy, ends_soon, renewed_by
 from popolni.subscribers.service import block
 from tests.subscribers.renewals.support import SOON, after, current, on_plan, renew, top_up, utc
-from tests.subscribers.support import new_number, new_plan
+from tests.subscribers.support import new_plan
 
 # Nobody else's periods end then.
 FAR = utc(2031, 5, 17, 8)
@@ -58,10 +55,7 @@ def _of(branch: Branch) -> set[int]:
 
 
 def read_all(branch: Branch) -> int:
-    read = 0
-    while found := renewals.renew_lapsed(branch.book, 500):
-        read += found
-    return read
+    return frame.read_all(renewals.READER, branch.book)
 
 
 def test_a_top_up_renews_and_it_can_be_told(branch: Branch) -> None:
@@ -83,7 +77,7 @@ def test_a_top_up_renews_and_it_can_be_told(branch: Branch) -> None:
     assert found.pk == subscription.pk
     assert found.period_starts_at == enough.created_at == SOON + timedelta(hours=1)
     told = renewed_by(branch.book, enough)
-    assert told == (found.version_id, 300_00, utc(2027, 2, 28, 13))
+    assert told == RenewedBy(found.version, 300_00, utc(2027, 2, 28, 13))
     assert found.period_ends_at == utc(2027, 2, 28, 13)
     assert renewed_by(branch.book, little) is None
     more = top_up(number, 1_000_00, SOON + timedelta(hours=2))
@@ -131,52 +125,3 @@ def test_a_reserved_sum_that_is_free_again(branch: Branch) -> None:
     read_all(branch)
     found = current(number)
     assert (found.status, found.period_starts_at) == ("active", SOON)
-
-
-# Bonuses
-
-
-def bonus(branch: Branch, number: Number, left: int, ends_at: datetime) -> Allowance:
-    promotion = Promotion.objects.create(
-        operator=branch.operator, code=f"expiry-{number.number}-{left}", name_ru="А", name_en="A",
-        name_zh="活", starts_at=utc(2026, 1, 1), gives="bytes", value=10, valid_days=1,
-    )  # fmt: skip
-    row = Allowance.objects.create(
-        number=number, account=0, unit=Unit.BYTE, granted=10, ends_at=ends_at, promotion=promotion
-    )
-    row.account = Kind.BONUS_BYTES.account_id(row.pk)
-    row.save()
-    run(open_accounts(branch.book, [Kind.BONUS_BYTES.account(row.pk)]))
-    if left:
-        id_ = transfer_id("expiry", row.pk)
-        transfer = Transfer(id_, Kind.ISSUED_BYTES.account_id(), row.account, left, Code.BONUS)
-        run(post(branch.book, [transfer]))
-    return row
-
-
-def test_what_is_left_of_a_bonus_expires_once(branch: Branch) -> None:
-    number, ends_at = new_number(branch), utc(2026, 5, 1)
-    rows = [bonus(branch, number, left, ends_at) for left in (7, 0, 9)]
-    later = bonus(branch, number, 5, ends_at + timedelta(seconds=1))
-
-    def expire() -> None:
-        assert expire_bonuses(ends_at, 2, books=[branch.book]) == 2
-        assert expire_bonuses(ends_at, 100, books=[branch.book]) == 1
-        assert expire_bonuses(ends_at, 100, books=[branch.book]) == 0
-
-    assert after(branch, expire) == [(Code.ALLOWANCE_EXPIRY, 7), (Code.ALLOWANCE_EXPIRY, 9)]
-    for row in rows:
-        row.refresh_from_db()
-    assert {row.expired_at for row in rows} == {ends_at}
-    later.refresh_from_db()
-    assert later.expired_at is None
-
-
-def test_a_bonus_that_cannot_expire(branch: Branch, caplog: pytest.LogCaptureFixture) -> None:
-    number, ends_at = new_number(branch), utc(2026, 5, 1)
-    rows = [bonus(branch, number, left, ends_at) for left in (7, 8, 9)]
-    run(close_accounts(branch.book, [rows[1].account]))
-    assert expire_bonuses(ends_at, 100, books=[branch.book]) == 2
-    assert f"bonus {rows[1].pk} has ended and can't expire" in caplog.text
-    run(reopen_accounts(branch.book, [rows[1].account]))
-    assert expire_bonuses(ends_at, 100, books=[branch.book]) == 1
