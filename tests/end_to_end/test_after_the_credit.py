@@ -22,7 +22,6 @@ from popolni.catalog.operators.models import Branch
 from popolni.core.language import Language
 from popolni.ledger.chart import Code
 from popolni.ledger.client import run
-from popolni.ledger.model import LogEntry
 from popolni.ledger.statements import open_accounts, read_log
 from popolni.ledger.verify import Fault, verify
 from popolni.subscribers.models import Number, Subscriber, Subscription
@@ -161,9 +160,7 @@ def check_books(url: str, numbers: list[int]) -> None:
     faults: list[Fault] = []
     verify(url, on_fault=faults.append)
     assert faults == []
-    log: list[LogEntry] = []
-    while part := run(read_log(1, len(log), 100_000)):
-        log += part
+    log = run(read_log(1, 0, 100_000))
     now = [entry for entry in log if entry.created_at > log[-1].created_at - timedelta(minutes=5)]
     for code in (Code.TOP_UP_OSMP, Code.BONUS):
         assert sum(entry.code == code for entry in now) == len(numbers)

@@ -29,7 +29,7 @@ from popolni.ledger.chart import SUBJECT_MAX, Code, Kind
 from popolni.ledger.client import run
 from popolni.ledger.model import Unit
 from popolni.ledger.statements import read_log
-from popolni.readers.frame import read_all
+from popolni.readers.frame import Failed, read_all
 from popolni.readers.renewals import READER
 from popolni.subscribers.models import Number, RenewalProgress, Subscription
 from popolni.subscribers.renewals.changes import (
@@ -158,7 +158,7 @@ class World:
         try:
             with crashing(crash_at):
                 action()
-        except (Crash, django.db.Error, psycopg.Error):
+        except (Crash, Failed, django.db.Error, psycopg.Error):
             if crash_at is None:
                 raise
             action()
