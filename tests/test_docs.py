@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,6 +191,29 @@ def test_a_terminal_pays_as_the_page_says(demo: tuple[Path, str]) -> None:
     assert "<result>0</result>" in first
     assert after == before + 100_00
     assert run() == (first, after)
+
+
+def test_a_top_up_brings_the_bonus_that_the_page_says(demo: tuple[Path, str]) -> None:
+    home, shown = demo
+    (address,) = re.findall(r"(http://\S+)/osmp/terminal", shown)[:1]
+    (lines,) = blocks("docs/promotions.md", "sh")
+    lines = lines.replace("http://127.0.0.1:8001", address)
+
+    def bonuses() -> int:
+        answer = json.loads(popolni(home, "balance", "79160000001", "--json"))
+        return sum((one["unit"], one["left"]) == ("byte", 2**30) for one in answer["allowances"])
+
+    before = bonuses()
+    subprocess.run(
+        ["sh", "-e", "-c", lines],  # noqa: S607  # the reader's own shell
+        cwd=PROJECT,
+        env=at_home(home),
+        check=True,
+        capture_output=True,
+    )
+    deadline = time.monotonic() + 30
+    while bonuses() != before + 1:
+        assert time.monotonic() < deadline, "the bonus has not come"
 
 
 def test_a_balance_as_the_design_fixes_it(demo: tuple[Path, str]) -> None:
