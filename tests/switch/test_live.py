@@ -98,6 +98,13 @@ def test_news_that_got_lost_with_the_connection(switch: Switch, terminal: Termin
     wait_for(lambda: terminal.send("command=check").status == 200)
 
 
+def test_the_first_connection_finds_it(own_url: str, logs: Path) -> None:
+    """Nobody is told to come again for what is read at the start."""
+    with running(own_url, logs, wait="/healthz") as switch:
+        assert switch.get("/readyz").status == 200
+        assert switch.terminal().check(new_number()).result == 0
+
+
 def test_rows_that_make_no_sense(own_url: str, logs: Path) -> None:
     """What was read before stays; when they make sense again, all of it is read."""
     with running(own_url, logs) as switch:
