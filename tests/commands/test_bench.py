@@ -55,3 +55,10 @@ def test_usage(server_url: str) -> None:
     assert [run["batch"] for run in report["runs"]] == [1, 50, 250, 1_000]
     assert all(0 < run["p50_ms"] <= run["p99_ms"] for run in report["runs"])
     assert report["file"]["in_money_per_cent"] > 0 < report["file"]["refused_per_cent"]
+
+
+def test_renewals(server_url: str) -> None:
+    """A tiny run: it raises by itself if one is not renewed, or not once."""
+    report = bench(server_url, "renewals", "--numbers", "40", "--processes", "1", "--scale", "1")
+    assert (report["numbers"], report["faults"]) == (40, 0)
+    assert report["per_s"] > 0
