@@ -27,6 +27,7 @@ from popolni.catalog.plans.rules import PeriodUnit
 from popolni.core.errors import UserError
 from popolni.ledger.chart import SUBJECT_MAX, Code, Kind
 from popolni.ledger.client import run
+from popolni.ledger.errors import LedgerError
 from popolni.ledger.model import Unit
 from popolni.ledger.statements import read_log
 from popolni.readers.frame import Failed, read_all
@@ -158,7 +159,7 @@ class World:
         try:
             with crashing(crash_at):
                 action()
-        except (Crash, Failed, django.db.Error, psycopg.Error):
+        except (Crash, Failed, LedgerError, django.db.Error, psycopg.Error):
             if crash_at is None:
                 raise
             action()
