@@ -60,6 +60,7 @@ def _charge(file: BinaryIO, write: "Callable[[int, Answer], None]") -> "Charged"
     from tqdm import tqdm
 
     from popolni.ledger.errors import LedgerError
+    from popolni.readers.usage_warnings import tell
     from popolni.subscribers.usage.files import charge_file
 
     size = _size(file)
@@ -75,7 +76,7 @@ def _charge(file: BinaryIO, write: "Callable[[int, Answer], None]") -> "Charged"
                 file,
                 on_problem=lambda line, why: tqdm.write(f"line {line}: {why}", file=sys.stderr),
                 on_answer=answered,
-                warn=lambda _warnings: None,
+                warn=tell,
             )
         except LedgerError as error:
             raise UserError(

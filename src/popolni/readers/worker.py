@@ -29,6 +29,7 @@ from popolni.readers.webhooks.sending import sending
 from popolni.readers.webhooks.targets import read_allowed
 from popolni.reconciliation.commissions import settle_commissions
 from popolni.reconciliation.daily import write_registries
+from popolni.reconciliation.service import compare_uploads
 
 READERS: tuple[Reader, ...] = (
     promotions.READER,  # first: a number waits for it
@@ -44,6 +45,7 @@ JOBS: tuple[Job, ...] = (
     plan_endings.JOB,
     Job("registries", 60, by_clock(write_registries)),
     Job("commissions", 60, by_clock(settle_commissions)),
+    Job("uploads", 2, lambda: bool(compare_uploads(1))),
     retention.JOB,
 )
 """What is done from time to time, by one of the workers."""
