@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 NO_TESTS_RAN = 5  # pytest's exit status
@@ -89,18 +90,33 @@ def all_tests() -> list[Command]:
     ]
 
 
-def get_browser() -> str | None:
-    """Sees to it that there is a browser; None, or why its tests will be skipped."""
-    path = PROJECT / "tests" / "browser" / "chromium.py"
-    spec = importlib.util.spec_from_file_location("chromium", path)
+def get_packages() -> list[str]:
+    """Sees to what tests need and pip does not bring. What is missing, and skipped for it."""
+    install = _load("packages.py").install
+    chromium = _load("browser/chromium.py")
+
+    def find_node() -> bool:
+        return bool(shutil.which("node") and shutil.which("npm"))
+
+    faults: list[str | None] = [
+        install(chromium.find_chromium, chromium.PACKAGES, f"no Chromium here: {chromium.ADVICE}"),
+        install(find_node, ("nodejs", "npm"), "no SMSC to send to: apt-get install nodejs npm"),
+    ]
+    missing = [fault for fault in faults if fault]
+    for fault in missing:
+        print(f"== {fault}", flush=True)
+    return missing
+
+
+def _load(name: str) -> Any:
+    """A module of the tests, whose folder is not on the path of this program."""
+    path = PROJECT / "tests" / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        return f"{path} can't be read"
+        raise ImportError(f"{path} can't be read")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    reason: str | None = module.install_chromium()
-    if reason:
-        print(f"== {reason}", flush=True)
-    return reason
+    return module
 
 
 def run_command(command: Command, environment: dict[str, str]) -> int:
@@ -138,14 +154,14 @@ def main(parts: Sequence[str]) -> int:
     except ValueError as error:
         print(f"popolni: {error}", file=sys.stderr)
         return 2
-    missing = get_browser() if PYTEST in steps and not given else None
+    missing = get_packages() if PYTEST in steps and not given else []
     pytest = [[*PYTHON, "pytest", *given]] if given else all_tests()
     results = [run_step(name, pytest if name == PYTEST else STEPS[name]()) for name in steps]
     print()
     for _, line in results:
         print(line)
-    if missing:
-        print(f"browser  SKIPPED: {missing}")
+    for fault in missing:
+        print(f"SKIPPED: {fault}")
     return 0 if all(passed for passed, _ in results) else 1
 
 
