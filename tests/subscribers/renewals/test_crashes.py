@@ -257,13 +257,13 @@ def test_a_crash_changes_nothing(database_url: str, history: list[Act]) -> None:
 
 # A worker that is killed
 
-COUNT = 1_500
+COUNT = 600
 RUN = """
 import django
 django.setup()
 from datetime import datetime
 from popolni.subscribers.renewals.service import run_due
-print(run_due(datetime.fromisoformat("{now}"), 10**6, books=[{book}], batch=40), flush=True)
+print(run_due(datetime.fromisoformat("{now}"), 10**6, books=[{book}], batch=20), flush=True)
 """
 
 

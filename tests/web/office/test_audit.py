@@ -24,7 +24,7 @@ from popolni.catalog.operators.models import ComplianceProfile
 from popolni.catalog.plans.models import Plan
 from popolni.readers.models import TopUpHour
 from popolni.subscribers.documents import Document, set_document
-from popolni.subscribers.models import Allowance, Subscriber
+from popolni.subscribers.models import Allowance, RenewalProgress, Subscriber
 from popolni.topups.models import SentForm
 from popolni.web.office.changes import in_words
 from tests.web.office.desk import (
@@ -70,7 +70,13 @@ def page(entry: LogEntry) -> str:
 
 def test_each_model_of_ours_is_recorded_or_known_not_to_be() -> None:
     ours = set(apps.get_app_config("popolni").get_models())
-    assert ours - set(RULES) == {Allowance, NumberingRange, SentForm, TopUpHour}
+    assert ours - set(RULES) == {
+        Allowance,
+        NumberingRange,
+        RenewalProgress,
+        SentForm,
+        TopUpHour,
+    }
 
 
 def test_what_is_added_changed_and_read_is_recorded() -> None:
