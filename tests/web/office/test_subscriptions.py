@@ -65,7 +65,7 @@ def test_a_plan_is_changed_at_once_and_once(branch: Branch, support: Client) -> 
         assert answer.status_code == 302
     assert money(number) == 900_00
     assert current(number).version == other
-    assert "100.00\N{NO-BREAK SPACE}₽" in page_of(support, number)
+    assert ">100\N{NO-BREAK SPACE}₽ · active" in page_of(support, number)
     former.refresh_from_db()
     trail = AuditEntry.objects.get_for_object(former)
     assert trail.filter(changes__has_key="ended_at", actor__isnull=False).count() == 1
