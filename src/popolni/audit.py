@@ -2,8 +2,8 @@
 
 Of a secret it is recorded that it changed, never what it was. What nobody edits row by row is
 left out: numbering ranges (their import is recorded), the tokens of sent forms (what they asked for
-is recorded), allowances, the renewals' progress and statistics (the ledger's log tells them). Rows
-that are loaded or updated in bulk pass it by, as they pass Django's signals.
+is recorded), allowances and statistics (the ledger's log tells them), what the workers count for
+themselves. Rows that are loaded or updated in bulk pass it by, as they pass Django's signals.
 
 The trail itself is only added to, whoever asks: triggers of the database see to that.
 """

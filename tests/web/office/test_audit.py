@@ -22,10 +22,19 @@ from popolni.audit import HIDDEN, RULES, register_audited
 from popolni.catalog.numbering.models import NumberingRange, Region
 from popolni.catalog.operators.models import ComplianceProfile
 from popolni.catalog.plans.models import Plan
-from popolni.readers.models import TopUpHour
+from popolni.notices.models import Notice, NoticePart, NoticeReceipt, Reminder
+from popolni.readers.models import JobTurn, TopUpHour
+from popolni.readers.webhooks.models import SendingTotal
+from popolni.reconciliation.models import (
+    Elsewhere,
+    Reconciliation,
+    Settlement,
+    UploadedPart,
+    WrittenRegistry,
+)
 from popolni.subscribers.documents import Document, set_document
 from popolni.subscribers.models import Allowance, RenewalProgress, Subscriber
-from popolni.topups.models import SentForm
+from popolni.topups.models import BonusesDecided, SentForm
 from popolni.web.office.changes import in_words
 from tests.web.office.desk import (
     listed,
@@ -71,11 +80,10 @@ def page(entry: LogEntry) -> str:
 def test_each_model_of_ours_is_recorded_or_known_not_to_be() -> None:
     ours = set(apps.get_app_config("popolni").get_models())
     assert ours - set(RULES) == {
-        Allowance,
-        NumberingRange,
-        RenewalProgress,
-        SentForm,
-        TopUpHour,
+        *(Allowance, NumberingRange, SentForm, TopUpHour),
+        *(BonusesDecided, JobTurn, Reminder, RenewalProgress, SendingTotal),
+        *(Notice, NoticePart, NoticeReceipt),
+        *(Elsewhere, Reconciliation, Settlement, UploadedPart, WrittenRegistry),
     }
 
 

@@ -86,7 +86,7 @@ def test_the_list_and_the_page_say_what_it_is_and_why(handler: Handler) -> None:
     assert "gone" not in text_of(client, f"{LIST}?state=open").partition("result_list")[2]
     shown = text_of(client, page_of(row))
     for text in (
-        "funding of a float",
+        "Funding of a float",
         "123.45",
         "Agent aside",
         "Try again",
