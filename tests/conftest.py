@@ -7,6 +7,7 @@ database that is made there and dropped again: so the same tests run against any
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import django
@@ -17,7 +18,7 @@ import pytest
 
 from popolni.embedded.database import given_url
 from popolni.embedded.postgres import running
-from popolni.embedded.scratch import migrated_scratch_database as migrated_database
+from popolni.embedded.scratch import migrated_scratch_database
 from popolni.embedded.scratch import scratch_database as new_database
 
 __all__ = ["migrated_database", "new_database"]
@@ -30,6 +31,27 @@ hypothesis.settings.register_profile("ci", _common, max_examples=2_000)
 hypothesis.settings.register_profile("long", _common, max_examples=100_000)
 hypothesis.settings.register_profile("quick", _common, max_examples=100)
 hypothesis.settings.load_profile("ci")
+
+
+_templates: dict[str, str] = {}
+"""By server, a database with all migrations, to be copied: to migrate takes seconds."""
+_until_the_end = ExitStack()
+
+
+@contextmanager
+def migrated_database(server_url: str) -> Iterator[str]:
+    """A database of its own with all migrations; its URL."""
+    if server_url not in _templates:
+        made = migrated_scratch_database(server_url)
+        _templates[server_url] = _until_the_end.enter_context(made)
+    with new_database(server_url, template=_templates[server_url]) as url:
+        yield url
+
+
+def pytest_sessionfinish() -> None:
+    """On a server that goes on, nothing is left; an embedded one has ended, with all it had."""
+    with suppress(psycopg.OperationalError):
+        _until_the_end.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,17 +10,21 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 SOURCE = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def scratch_database(server_url: str) -> Iterator[str]:
-    """An empty database on the server; its URL."""
+def scratch_database(server_url: str, *, template: str | None = None) -> Iterator[str]:
+    """An empty database on the server, or a copy of another one, which nobody uses; its URL."""
     name = f"popolni_scratch_{uuid.uuid4().hex[:12]}"
+    create = sql.SQL("create database {}").format(sql.Identifier(name))
+    if template is not None:
+        of = str(conninfo_to_dict(template)["dbname"])
+        create += sql.SQL(" template {}").format(sql.Identifier(of))
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        connection.execute(create)
     try:
         yield make_conninfo(server_url, dbname=name)
     finally:

@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from popolni.embedded.scratch import migrated_scratch_database
 from popolni.ledger.verify import verify
+from tests.conftest import migrated_database
 from tests.simulation.harness import PROJECT, environment
 from tests.simulation.network import auditor, world
 from tests.simulation.network.faults import hold_books
@@ -44,7 +44,7 @@ SWITCH = "popolni.switch"
 @contextmanager
 def opened_world(server_url: str) -> Iterator[str]:
     """A database with the simulated world in it."""
-    with migrated_scratch_database(server_url) as url:
+    with migrated_database(server_url) as url:
         command = [sys.executable, "-m", "tests.simulation.network.world", url]
         subprocess.run(command, cwd=PROJECT, env=environment(), check=True)
         yield url
