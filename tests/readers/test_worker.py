@@ -25,6 +25,8 @@ from tests.ledger.support import NONE, Ledger, tid
 from tests.readers.test_statistics import FLOATS, MONEY, expected, fill, new_book, rows
 
 BOOKS_OF_BRANCHES = 2
+END_SECONDS = 45
+"""At most, of a worker on a machine that is busy."""
 
 
 @pytest.fixture
@@ -74,7 +76,11 @@ def worker(
         yield process
     finally:
         process.terminate()
-        status = process.wait(20)
+        try:
+            status = process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()  # or it would work on beside the next test
+            raise
     assert status in (0, -signal.SIGKILL)
 
 
@@ -100,7 +106,7 @@ def test_it_counts_every_branchs_book_and_ends_when_asked(
         _more(ledger, books[0])
         wait_for(lambda: all_counted(ledger, books))
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < END_SECONDS / 3
     assert news([statistics.READER]) == []
     assert (tmp_path / "log").read_text() == ""
     branch.delete()
