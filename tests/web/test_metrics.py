@@ -1,6 +1,7 @@
 """What /metrics of the pages says, and to whom."""
 
 import re
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -18,8 +19,9 @@ pytestmark = pytest.mark.usefixtures("database_url")
 
 
 @pytest.fixture
-def client() -> Client:
-    return Client(SERVER_NAME="127.0.0.1")
+def client() -> Iterator[Client]:
+    yield Client(SERVER_NAME="127.0.0.1")
+    SetAside.objects.all().delete()
 
 
 def figure(text: str, name: str) -> float:
