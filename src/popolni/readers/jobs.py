@@ -13,11 +13,11 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from popolni.readers.failures import LOST, reason_of
+from popolni.readers.failures import LOST, is_lost, reason_of
 from popolni.readers.frame import say
 
 POLL_S = 1.0
-LEASE_S = 600
+LEASE_S = 60
 RETRY_S = 60
 """After a failure; sooner where the job is due sooner."""
 
@@ -49,13 +49,14 @@ _DONE = """
 class Job:
     """What is done each `every_s` seconds, by whichever worker comes first.
 
-    `run` does a part of it, in some seconds and at most `LEASE_S`, and says if there is more: then
-    it is called again at once. What it raises is said, and it is tried again in a while.
+    `run` does a part of it, within `lease_s`, and says if there is more: then it is called again at
+    once. What it raises is said, and it is tried again in a while.
     """
 
     name: str
     every_s: int
     run: Callable[[], bool | None]
+    lease_s: int = LEASE_S
 
 
 def by_clock(run: Callable[[datetime], object]) -> Callable[[], None]:
@@ -81,12 +82,12 @@ def take_turn(job: Job, is_ending: Callable[[], bool] = lambda: False) -> bool:
     """
     with connection.cursor() as cursor:
         cursor.execute(_FIRST, (job.name,))
-        cursor.execute(_CLAIM, (LEASE_S, job.name))
+        cursor.execute(_CLAIM, (job.lease_s, job.name))
         claimed = cursor.fetchone()
         if claimed is None:
             return False
         while _part(job):
-            cursor.execute(_HOLD, (0 if is_ending() else LEASE_S, job.name))
+            cursor.execute(_HOLD, (0 if is_ending() else job.lease_s, job.name))
             if is_ending():
                 return False
         cursor.execute(_DONE, (claimed[0], job.every_s, job.name))
@@ -96,9 +97,9 @@ def take_turn(job: Job, is_ending: Callable[[], bool] = lambda: False) -> bool:
 def _part(job: Job) -> bool:
     try:
         return bool(job.run())
-    except LOST:
-        raise
-    except Exception:
+    except Exception as error:
+        if is_lost(error):
+            raise
         with connection.cursor() as cursor:
             cursor.execute(_HOLD, (min(RETRY_S, job.every_s), job.name))
         raise
@@ -133,9 +134,9 @@ class Runner:
                 return
             try:
                 take_turn(self._jobs[name], self._ending.is_set)
-            except LOST:
-                raise
-            except Exception as error:  # noqa: BLE001  # one job's fault is no other's
+            except Exception as error:  # one job's fault is no other's
+                if is_lost(error):
+                    raise
                 say(f"job {name}: {reason_of(error)}")
 
 

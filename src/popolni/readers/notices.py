@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from popolni.catalog.operators.models import Branch
 from popolni.catalog.texts import names_of
-from popolni.ledger.chart import SUBJECT_MAX, TOP_UPS, Kind
+from popolni.ledger.chart import SUBJECT_MAX, TOP_UPS, Code, Kind
 from popolni.ledger.client import run
 from popolni.ledger.model import Account, LogEntry, TransferFlags
-from popolni.ledger.statements import read_accounts
+from popolni.ledger.statements import SEQ_END, read_accounts
 from popolni.notices.model import Granted, Renewed, ToppedUp
 from popolni.notices.service import Wish, notify
 from popolni.readers import renewals
@@ -40,6 +40,15 @@ _CODES = frozenset(TOP_UPS.values())
 _NO_CREDIT = TransferFlags.PENDING | TransferFlags.VOID_PENDING
 
 _POSITIONS = "select reader, seq from ledger.position where book = %s and reader = any(%s)"
+# A bonus names the top-up that it is for: `3-1745`.
+_MONEY = Kind.SUBSCRIBER_MONEY.account_id(0)
+_FIRST_BONUS = f"""
+    select min(split_part(reference, '-', 2)::bigint) from ledger.transfer
+    where
+        book = %(book)s and seq > %(after)s
+        and code = {Code.BONUS.value}
+        and credit_account between {_MONEY} and {_MONEY + SUBJECT_MAX}
+"""  # noqa: S608  # constants only
 _OLD_ENOUGH = """
     select coalesce(max(seq), %(after)s) from ledger.transfer
     where
@@ -61,9 +70,10 @@ def until(book: int, limit: int) -> int:
     positions = _positions(book)
     after = positions.get(NAME, 0)
     passed = [positions.get(reader, 0) for reader in AWAITED]
-    if min(passed) >= after + limit:
-        return min(passed)
-    return ready_until(passed, _old_enough(book, after, limit))
+    ready = min([*passed, _before_bonus(book, positions.get(renewals.NAME, 0))])
+    if ready >= after + limit:
+        return ready
+    return ready_until([ready], _old_enough(book, after, limit))
 
 
 def ready_until(passed: Iterable[int], old_enough: int) -> int:
@@ -120,6 +130,14 @@ def confirmation(
         bonuses=tuple(Granted(each.unit, each.amount) for each in bonuses),
         renewal=renewal and Renewed(names_of(renewal.version), renewal.until.astimezone(zone)),
     )
+
+
+def _before_bonus(book: int, renewals_at: int) -> int:
+    """The last place before a top-up whose bonus is money that may yet renew a plan."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FIRST_BONUS, {"book": book, "after": renewals_at})
+        ((seq,),) = cursor.fetchall()
+    return SEQ_END if seq is None else int(seq) - 1
 
 
 def _old_enough(book: int, after: int, limit: int) -> int:

@@ -73,7 +73,7 @@ def _ending(branch: Branch, today: date) -> Iterator[Sequence[Subscription]]:
             number__branch=branch,
             number__status=Number.Status.ACTIVE,
         )
-        .select_related("version")
+        .select_related("version", "next_version")
         .order_by("pk")
     )
     last = 0
@@ -89,12 +89,13 @@ def _wishes(branch: Branch, ending: Sequence[Subscription]) -> list[Wish]:
     wishes = []
     for each in ending:
         money = available(accounts[ids[each.pk]])
-        if money >= each.version.price_minor:
+        version = each.next_version or each.version  # what the next period is paid for
+        if money >= version.price_minor:
             continue
         data = PlanEnds(
-            plan=names_of(each.version),
+            plan=names_of(version),
             ends_at=each.period_ends_at.astimezone(zone),
-            price_minor=each.version.price_minor,
+            price_minor=version.price_minor,
             balance_minor=money,
             currency=branch.currency,
         )

@@ -15,16 +15,16 @@ import django.db
 from django.db import connection
 from django.utils import timezone
 
-from popolni.ledger.chart import SUBJECT_MAX, Kind
+from popolni.ledger.chart import SUBJECT_MAX, Code, Kind
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.ledger.model import LogEntry, TransferFlags
-from popolni.readers.frame import Reader
+from popolni.readers.frame import Reader, at_most
 from popolni.subscribers.renewals.rules import Credit
 from popolni.subscribers.renewals.service import resume, run_due
 
 NAME = "renewals"
-BATCH = 500
-"""Entries that are read at once: of so many numbers, all renewals go in one post."""
+CREDITS_MAX = 500
+"""Credits that are read at once: of so many numbers, all renewals go in one post."""
 DUE_MAX = 20_000
 """What is renewed before it is looked again what is due now."""
 IDLE_S, LOST_S = 0.5, 2.0
@@ -49,6 +49,8 @@ def credits_of(book: int, entries: Iterable[LogEntry]) -> dict[int, list[Credit]
     found: dict[int, list[Credit]] = {}
     for entry in entries:
         receipt = f"{book}-{entry.seq}"
+        if entry.code == Code.BONUS and entry.reference:
+            receipt = entry.reference  # the top-up's: what it brought is told with it
         if not entry.flags & _NO_CREDIT and (number := _number(entry.credit_account)):
             credit = Credit(entry.created_at, entry.amount, receipt)
             found.setdefault(number, []).append(credit)
@@ -118,4 +120,12 @@ def run_until(ending: threading.Event) -> None:
             ending.wait(IDLE_S)
 
 
-READER = Reader(NAME, handle, batch=BATCH)
+_MONEY = Kind.SUBSCRIBER_MONEY.account_id(0)
+_CREDITS = f"""
+    entry.credit_account between {_MONEY} and {_MONEY + SUBJECT_MAX}
+    or (
+        entry.flags & {_RESOLVES.value} <> 0
+        and entry.debit_account between {_MONEY} and {_MONEY + SUBJECT_MAX}
+    )
+"""
+READER = Reader(NAME, handle, until=at_most(NAME, _CREDITS, CREDITS_MAX))

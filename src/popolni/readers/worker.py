@@ -45,7 +45,7 @@ JOBS: tuple[Job, ...] = (
     plan_endings.JOB,
     Job("registries", 60, by_clock(write_registries)),
     Job("commissions", 60, by_clock(settle_commissions)),
-    Job("uploads", 2, lambda: bool(compare_uploads(1))),
+    Job("uploads", 2, lambda: bool(compare_uploads(1)), lease_s=1_800),  # millions of lines
     retention.JOB,
 )
 """What is done from time to time, by one of the workers."""

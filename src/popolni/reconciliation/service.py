@@ -45,6 +45,8 @@ BLOCK = 1024 * 1024
 BEAT_S = 1.0
 """How often a run says how far it is."""
 FILE_BYTES_MAX = 4 * 1024**3
+WAITING_MAX = 100
+"""Uploads that wait and are looked at in one go."""
 
 State = Reconciliation.State
 
@@ -375,8 +377,10 @@ def compare_uploads(limit: int = 10) -> int:
     waiting = Reconciliation.objects.filter(
         state__in=(State.WAITING, State.RUNNING), parts__place=0
     ).order_by("pk")
-    for run in waiting[:limit]:
-        with suppress(UserError):
+    for run in waiting[:WAITING_MAX]:
+        if done == limit:
+            break
+        with suppress(UserError):  # as its layout is gone: the others need not wait for that
             compare_run(run, from_parts(run))
             done += 1
     return done

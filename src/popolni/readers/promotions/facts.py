@@ -124,8 +124,11 @@ def _read_plans(numbers: Iterable[int]) -> dict[int, list[Span]]:
 
 
 def _plan_at(spans: Iterable[Span], at: datetime) -> int | None:
-    """The plan that a number was on at a moment."""
-    return next((p for start, end, p in spans if start <= at and (end is None or at < end)), None)
+    """The plan that a number was on just before a moment.
+
+    What the moment's own credit began, or changed to, is not what it was paid on.
+    """
+    return next((p for start, end, p in spans if start < at and (end is None or at <= end)), None)
 
 
 def read_closed(branch: Branch, numbers: Iterable[int]) -> tuple[set[int], set[int]]:

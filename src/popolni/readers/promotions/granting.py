@@ -13,11 +13,11 @@ from django.db import connection
 from popolni.catalog.operators.models import Branch
 from popolni.catalog.promotions.rules import bonus_id, bonus_reversal_id
 from popolni.core.outcome import AccountOutcome
-from popolni.ledger.chart import Code
+from popolni.ledger.chart import TOP_UPS, Code
 from popolni.ledger.client import run
 from popolni.ledger.model import BATCH_MAX, LogEntry, Transfer, Unit
 from popolni.ledger.statements import lock_book, open_accounts, post
-from popolni.readers.frame import Reader
+from popolni.readers.frame import Reader, at_most
 from popolni.readers.promotions.facts import (
     Terms,
     credits_number,
@@ -44,8 +44,9 @@ from popolni.subscribers.models import Allowance
 from popolni.topups.bonuses import ALLOWANCE_KINDS, Key
 from popolni.topups.models import BonusesDecided
 
-BATCH = 500
-"""Most entries at once: while they are decided, the book waits."""
+NAME = "promotions"
+DECIDED_MAX = 500
+"""Most top-ups and reversals at once: while they are decided, the book waits."""
 
 log = logging.getLogger("popolni.promotions")
 
@@ -184,4 +185,5 @@ def _next_keys(count: int) -> list[int]:
         return [key for (key,) in cursor.fetchall()]
 
 
-READER = Reader("promotions", handle, batch=BATCH)
+_CODES = ", ".join(str(code.value) for code in (*TOP_UPS.values(), Code.TOP_UP_REVERSAL))
+READER = Reader(NAME, handle, until=at_most(NAME, f"entry.code in ({_CODES})", DECIDED_MAX))
