@@ -176,7 +176,7 @@ def test_bonus_and_renewal_are_told_when_their_readers_have_passed(
     (text,) = told(number)
     zone = ZoneInfo(world.branch.time_zone)
     until = number.subscriptions.get(ended_at=None).period_ends_at.astimezone(zone)
-    assert text == f"+500 ₽, баланс 200 ₽. Тариф продлён до {until:%d.%m}. Бонус: 1 ГБ."
+    assert text == f"+500 ₽, баланс 200 ₽. Тариф «План» продлён до {until:%d.%m}. Бонус: 1 ГБ."
 
 
 def test_it_waits_a_second_at_most(number: Number) -> None:

@@ -66,6 +66,7 @@ def make_catalogue() -> None:
     _agent("kiosks", [moscow], language="ru")
     _agent("shop", everywhere, language="zh", **rights)
     _agent("other", everywhere, language="en", **rights, **dialect)
+    _agent("keeps", [moscow], language="en", **dialect)
     _agent("empty", [moscow], float_minor=0, language="en")
     _agent("abroad", [moscow], networks=["203.0.113.0/24"])
     _agent("home", [moscow], networks=["127.0.0.0/30"])

@@ -275,7 +275,7 @@ def test_a_payment_and_its_cancel_at_once(switch: Switch, neighbour: Switch, cod
         pays, cancels = results(answers[::2]), results(answers[1::2])
         assert money_of(number) == 0
         first = asked[0]().result  # what came late finds out what came first
-        assert (first, asked[1]().result) in {(0, 0), (300, 251)}
+        assert (first, asked[1]().result) in {(0, 0), (300, 0)}
         assert set(pays) <= {first, 1, 90}
         assert set(cancels) <= {asked[1]().result, 1, 90}
         assert len(credits_of(number)) == (first == 0)
@@ -286,7 +286,7 @@ def test_a_cancel_whose_outcome_is_unknown(switch: Switch, terminal: Terminal) -
     number, reference = new_number(), new_reference()
     with held(switch.url, 1):
         assert terminal.ask("cancel", txn_id=reference).result == Result.NOT_FINISHED
-    assert terminal.ask("cancel", txn_id=reference).result == Result.CANNOT_CANCEL
+    assert terminal.ask("cancel", txn_id=reference).result == Result.DONE
     assert terminal.pay(number, "100", reference).result == Result.OTHER
     assert money_of(number) == 0
 

@@ -41,7 +41,7 @@ _NO_CREDIT = TransferFlags.PENDING | TransferFlags.VOID_PENDING
 
 _POSITIONS = "select reader, seq from ledger.position where book = %s and reader = any(%s)"
 # A bonus names the top-up that it is for: `3-1745`.
-_MONEY = Kind.SUBSCRIBER_MONEY.account_id(0)
+_MONEY = Kind.SUBSCRIBER_MONEY.value.code * (SUBJECT_MAX + 1)  # and a number: its account
 _FIRST_BONUS = f"""
     select min(split_part(reference, '-', 2)::bigint) from ledger.transfer
     where

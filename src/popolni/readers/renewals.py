@@ -120,7 +120,7 @@ def run_until(ending: threading.Event) -> None:
             ending.wait(IDLE_S)
 
 
-_MONEY = Kind.SUBSCRIBER_MONEY.account_id(0)
+_MONEY = Kind.SUBSCRIBER_MONEY.value.code * (SUBJECT_MAX + 1)  # and a number: its account
 _CREDITS = f"""
     entry.credit_account between {_MONEY} and {_MONEY + SUBJECT_MAX}
     or (

@@ -276,8 +276,11 @@ async def _status(program: Program, agent: AgentTerms, request: Request) -> Told
 
 async def _cancel(program: Program, agent: AgentTerms, request: Request) -> Told:
     found = await _find_own(program, agent, request)
-    if found is None and request.txn_id.strip("0"):
-        found = await _cancel_unheard(program, agent, request)
+    if found is None and request.txn_id.strip("0") and agent.reversal_s:
+        if await _never_comes(program, agent, request):
+            comment = "it was not paid, and is not credited any more"
+            return Told(Response(request.txn_id, Result.DONE, comment), "cancelled")
+        found = await _find_own(program, agent, request)
     if found and request.amount_minor not in (None, found[1].amount):
         return Told(Response(request.txn_id, Result.CANNOT_CANCEL, "only the whole sum"), "refused")
     answer = await program.reverse(agent, found)
@@ -290,12 +293,13 @@ async def _cancel(program: Program, agent: AgentTerms, request: Request) -> Told
     return Told(response, "repeat" if answer.is_repeat else "reversed", answer.receipt)
 
 
-async def _cancel_unheard(program: Program, agent: AgentTerms, request: Request) -> Found | None:
-    """What is in no log may be on its way, and is not credited any more; what came is found."""
+async def _never_comes(program: Program, agent: AgentTerms, request: Request) -> bool:
+    """Whether it is certain that the payment is never credited: from now on, if it is in no log."""
     is_there = await program.enquire(find_by_id(_id(agent, request.txn_id)))
     if not is_there and await program.cancel_unheard(Channel.OSMP, agent, request.txn_id):
-        return None
-    return await _find_own(program, agent, request)
+        return True
+    is_there = is_there or await program.enquire(find_by_id(_id(agent, request.txn_id)))
+    return is_there is not None and refusal_in(is_there[1]) is Refusal.CANCELLED
 
 
 async def _find_own(program: Program, agent: AgentTerms, request: Request) -> Found | None:

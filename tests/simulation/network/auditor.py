@@ -290,11 +290,11 @@ def _as_cancelled(
 ) -> Iterator[str]:
     what = f"{name[1]} of {name[0]}"
     sums, names = {entry.amount for entry in entries}, {entry.prv_txn for entry in entries}
-    if not back and any(one.result == DONE for one in answers):
-        yield f"{what} was acknowledged as cancelled, but it was not reversed"
+    if entries and not back and any(one.result == DONE for one in answers):
+        yield f"{what} was acknowledged as cancelled, but it is credited and was not reversed"
     for one in answers:
         is_whole = one.said.amount_minor is None or one.said.amount_minor in sums
-        if one.result == DONE and not (is_whole and one.prv_txn in names):
+        if one.result == DONE and entries and not (is_whole and one.prv_txn in names):
             yield f"{what} was cancelled as {one.prv_txn}, sum {one.said.amount_minor}"
         elif one.result == CANNOT_CANCEL and is_whole and back:
             yield f"{what} was told that it cannot be cancelled, yet it is reversed"
