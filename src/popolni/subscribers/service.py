@@ -365,7 +365,10 @@ def _current(row: Number) -> Subscription | None:
 def hold_current(row: Number) -> Subscription | None:
     """The same, which nobody renews until this transaction ends."""
     current = row.subscriptions.filter(ended_at=None).select_for_update(no_key=True)
-    return current.select_related(None).first()
+    current = current.select_related(None)
+    # A renewal that was waited for may have ended that row and begun another: a statement that
+    # waits does not see what came meanwhile, the next one does.
+    return current.first() or current.first()
 
 
 def _unknown(number: int) -> UserError:
