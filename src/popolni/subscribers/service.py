@@ -143,6 +143,7 @@ def unblock(number: Number | int, *, at: datetime | None = None) -> Number:
     moment = _moment(at)
     with atomic():
         row = _set_status(number, Number.Status.ACTIVE, moment)
+        hold_current(row)  # a renewal that took it for blocked lets it lapse: not after this
         resume(row.branch.book, {row.number: [Credit(moment)]}, moment)
     return row
 

@@ -10,13 +10,14 @@ from django.db import connection
 
 from popolni.catalog.operators.models import Branch
 from popolni.core.errors import UserError
+from popolni.ledger.client import atomic, run
 from popolni.ledger.model import Unit
 from popolni.subscribers.models import Number, Subscription
 from popolni.subscribers.renewals import store
 from popolni.subscribers.renewals.changes import queue_plan, set_renewed
-from popolni.subscribers.service import close, subscribe
-from tests.subscribers.renewals.support import BYTES, current, on_plan, renew, utc
-from tests.subscribers.support import left, new_plan
+from popolni.subscribers.service import block, close, subscribe, unblock
+from tests.subscribers.renewals.support import BYTES, MONEY, current, on_plan, renew, utc
+from tests.subscribers.support import at_once, left, new_plan
 
 Beside = Callable[[Callable[[], object]], object]
 
@@ -107,3 +108,26 @@ def test_a_number_is_put_on_a_plan_after_the_one_that_began(branch: Branch, besi
     assert isinstance(answer, Subscription)
     assert current(number) == answer
     assert left(number, BYTES) == 7
+
+
+def test_one_that_is_unblocked_while_its_period_ends(branch: Branch, beside: Beside) -> None:
+    """It lapses, as it is blocked still, and begins again as soon as it isn't."""
+    number, _ = on_plan(branch, money_minor=300_00)
+    block(number)
+    beside(lambda: unblock(number))
+    assert current(number).status == "active"
+    assert (left(number, MONEY), left(number, BYTES)) == (0, 1000)
+
+
+def test_one_that_was_unblocked_just_before_it_is_claimed(branch: Branch) -> None:
+    """What the claim's own statement saw may be older than the lock that it got."""
+    number, subscription = on_plan(branch, money_minor=300_00)
+    block(number)
+    with atomic():
+        steps = store.claim_due([subscription.pk], END)
+        claimed = run(next(steps))
+        assert at_once(lambda: Number.objects.filter(pk=number.pk).update(status="active")) == [1]
+        read = steps.send(claimed)
+        with pytest.raises(StopIteration) as end:
+            steps.send(run(read))
+    assert [one.is_served for one in end.value.value] == [True]

@@ -20,7 +20,7 @@ from django.db import connection
 from popolni.catalog.plans.rules import PlanTerms
 from popolni.core.outcome import Outcome
 from popolni.ledger.chart import Kind
-from popolni.ledger.client import atomic, run
+from popolni.ledger.client import atomic, run, run_steps
 from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
 from popolni.ledger.model import Account, Transfer
 from popolni.ledger.statements import lock_book, post, read_accounts
@@ -128,7 +128,7 @@ def _batch_or_each(book: int, ids: Sequence[int], now: datetime, versions: Versi
 
 def _run_batch(book: int, ids: Sequence[int], now: datetime, versions: Versions) -> Done:
     with atomic():
-        standings = run(store.claim_due(ids, now))
+        standings = run_steps(store.claim_due(ids, now))
         known = _take_book(book, standings, versions)
         decisions = [
             decide_due(one, known.terms[one.wanted], known.money(one), known.zone, now)

@@ -9,7 +9,7 @@ from popolni.catalog.operators.models import Branch
 from popolni.catalog.plans.models import PlanVersion
 from popolni.catalog.plans.rules import PlanTerms
 from popolni.catalog.plans.service import terms_of
-from popolni.ledger.client import run
+from popolni.ledger.client import Steps, run
 from popolni.ledger.codec import Int2Array, Int8Array, encode_integers, encode_times
 from popolni.ledger.statements import Statement
 from popolni.subscribers.renewals.rules import Lapsed, Renewed, Standing
@@ -38,6 +38,9 @@ _CLAIM_DUE = f"""{_STANDING}
     where s.id = any(%(ids)s) and {_IS_DUE}
     order by s.id
     for no key update of s skip locked"""
+# A number's status is no part of what is claimed. Whoever unblocks it waits for the claim, or was
+# there before: that this statement sees, whereas the claim's own may have begun too early for it.
+_SERVED = "select number from popolni_number where number = any(%s) and status = 'active'"
 # Here whoever was first is waited for: a credit is read once.
 _CLAIM_LAPSED = f"""{_STANDING}
     where
@@ -163,13 +166,18 @@ def read_due(
     return Statement(_DUE, arguments, lambda rows: [Due(*row) for row in rows])
 
 
-def claim_due(ids: Sequence[int], now: datetime) -> Statement[list[Standing]]:
+def claim_due(ids: Sequence[int], now: datetime) -> Steps[list[Standing]]:
     """Of these subscriptions those that are due and nobody else's, ours until the transaction ends.
 
     By their id.
     """
     arguments = {"ids": encode_integers(Int8Array, ids), "now": now}
-    return Statement(_CLAIM_DUE, arguments, _standings, writes=True)
+    claimed = yield Statement(_CLAIM_DUE, arguments, _standings, writes=True)
+    if not claimed:
+        return []
+    numbers = encode_integers(Int8Array, [one.number for one in claimed])
+    served = yield Statement(_SERVED, (numbers,), lambda rows: {number for (number,) in rows})
+    return [one._replace(is_served=one.number in served) for one in claimed]
 
 
 def claim_lapsed(numbers: Sequence[int]) -> Statement[list[Standing]]:
