@@ -4,19 +4,20 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from popolni.catalog.operators.models import Branch
 from popolni.catalog.plans.models import PlanVersion
 from popolni.catalog.plans.rules import PeriodUnit
 from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Code, Kind
-from popolni.ledger.client import run
+from popolni.ledger.client import atomic, run, run_steps
 from popolni.ledger.model import Transfer, TransferFlags, Unit
-from popolni.ledger.statements import close_accounts, post, reopen_accounts
+from popolni.ledger.statements import close_accounts, lock_book, post, reopen_accounts
 from popolni.subscribers.models import Number, RenewalProgress, Subscription
 from popolni.subscribers.renewals.rules import Credit
-from popolni.subscribers.renewals.service import Done, resume, run_due
+from popolni.subscribers.renewals.service import Done, _batches, resume, run_due
+from popolni.subscribers.renewals.store import Due, claim_due
 from popolni.subscribers.service import balance, block, close, subscribe, unblock
 from tests.subscribers.renewals.support import (
     BYTES,
@@ -270,3 +271,36 @@ def test_days(branch: Branch) -> None:
 def test_a_number_without_a_plan(branch: Branch) -> None:
     number = new_number(branch, 1_000_00)
     assert resumed(number, END, Credit(END)) == 0
+
+
+# Beside other workers
+
+
+def test_what_is_left_out_leaves_room_for_others(branch: Branch) -> None:
+    early = utc(2026, 1, 30, 12)
+    out = [on_plan(branch, money_minor=300_00, at=early)[1].pk for _ in range(2)]
+    on_plan(branch, money_minor=300_00)
+    assert run_due(END, 2, books=[branch.book], without=out) == Done(renewed=1)
+
+
+def test_workers_begin_in_different_books() -> None:
+    page = [Due(book, END, number) for number in range(20) for book in range(10)]
+    found = [list(_batches(page, 15)) for _ in range(20)]
+    assert len({batches[0][0] for batches in found}) > 1
+    for batches in found:
+        assert [ids for book, ids in batches if book == 3] == [[*range(15)], [*range(15, 20)]]
+        assert len(batches) == 20
+
+
+def test_who_has_claimed_nothing_does_not_wait_for_the_book(branch: Branch) -> None:
+    _, subscription = on_plan(branch)
+
+    def look() -> Done:
+        with connection.cursor() as cursor:
+            cursor.execute("set lock_timeout = '1s'")
+        return renew(branch, END)
+
+    with atomic():
+        run_steps(claim_due([subscription.pk], END))
+        run(lock_book(branch.book))
+        assert at_once(look) == [Done()]

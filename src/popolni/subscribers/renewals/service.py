@@ -7,11 +7,11 @@ it, and what is left is due again.
 """
 
 import logging
+import random
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
-from operator import itemgetter
 from zoneinfo import ZoneInfo
 
 import django.db
@@ -86,18 +86,20 @@ def run_due(  # noqa: PLR0913  # all but two by name
     is done. Not to be called inside a transaction.
     """
     done, versions = Done(), Versions()
-    for page in _pages(now, limit, books):
-        for book, ids in _batches([one for one in page if one.subscription not in without], batch):
+    for page in _pages(now, limit, books, without):
+        for book, ids in _batches(page, batch):
             if is_ending():
                 return done
             done += _batch_or_each(book, ids, now, versions)
     return done
 
 
-def _pages(now: datetime, limit: int, books: Collection[int] | None) -> Iterator[list[Due]]:
+def _pages(
+    now: datetime, limit: int, books: Collection[int] | None, without: Collection[int]
+) -> Iterator[list[Due]]:
     after = _FIRST
     while limit > 0:
-        page = run(store.read_due(now, after, min(limit, PAGE), books))
+        page = run(store.read_due(now, after, min(limit, PAGE), books, without))
         if not page:
             return
         yield page
@@ -106,9 +108,12 @@ def _pages(now: datetime, limit: int, books: Collection[int] | None) -> Iterator
 
 
 def _batches(page: Sequence[Due], batch: int) -> Iterator[tuple[int, list[int]]]:
-    in_books = sorted(page, key=itemgetter(0))  # in each, those that are due for longest first
-    for book, due in groupby(in_books, key=itemgetter(0)):
-        ids = [one.subscription for one in due]
+    """Batches of one book each; the books in any order, or all workers would begin in the same."""
+    in_books: defaultdict[int, list[int]] = defaultdict(list)
+    for one in page:  # in each, those that are due for longest first
+        in_books[one.book].append(one.subscription)
+    for book in random.sample(list(in_books), len(in_books)):
+        ids = in_books[book]
         for first in range(0, len(ids), batch):
             yield book, ids[first : first + batch]
 
@@ -129,6 +134,8 @@ def _batch_or_each(book: int, ids: Sequence[int], now: datetime, versions: Versi
 def _run_batch(book: int, ids: Sequence[int], now: datetime, versions: Versions) -> Done:
     with atomic():
         standings = run_steps(store.claim_due(ids, now))
+        if not standings:  # others have them: no reason to wait for the book
+            return Done()
         known = _take_book(book, standings, versions)
         decisions = [
             decide_due(one, known.terms[one.wanted], known.money(one), known.zone, now)

@@ -25,6 +25,7 @@ _DUE = f"""
         {_IS_DUE}
         and (s.period_ends_at, s.id) > (%(after_at)s, %(after_id)s)
         and (%(books)s::bigint[] is null or branch.book = any(%(books)s::bigint[]))
+        and s.id <> all(%(without)s::bigint[])
     order by s.period_ends_at, s.id
     limit %(limit)s"""  # noqa: S608  # constants only
 _STANDING = """
@@ -150,17 +151,22 @@ class Due(NamedTuple):
 
 
 def read_due(
-    now: datetime, after: tuple[datetime, int], limit: int, books: Collection[int] | None
+    now: datetime,
+    after: tuple[datetime, int],
+    limit: int,
+    books: Collection[int] | None,
+    without: Collection[int],
 ) -> Statement[list[Due]]:
     """What is due, those first that are due for longest, after this place in that order.
 
-    `books`: of these alone; None: of all.
+    `books`: of these alone; None: of all. `without`: none of these subscriptions.
     """
     arguments = {
         "now": now,
         "after_at": after[0],
         "after_id": after[1],
         "books": None if books is None else encode_integers(Int8Array, list(books)),
+        "without": encode_integers(Int8Array, list(without)),
         "limit": limit,
     }
     return Statement(_DUE, arguments, lambda rows: [Due(*row) for row in rows])
