@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-import django.db
 from django.db import connection
 from django.utils import timezone
 
 from popolni.ledger.chart import SUBJECT_MAX, Code, Kind
-from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
+from popolni.ledger.failures import LOST
 from popolni.ledger.model import LogEntry, TransferFlags
 from popolni.readers.frame import Reader, at_most
 from popolni.subscribers.renewals.rules import Credit
@@ -30,7 +29,6 @@ DUE_MAX = 20_000
 IDLE_S, LOST_S = 0.5, 2.0
 ASIDE_S = 600.0
 """What could not be renewed is tried again so much later."""
-LOST = (LedgerUnavailable, OutcomeUnknown, django.db.OperationalError, django.db.InterfaceError)
 
 _NO_CREDIT = TransferFlags.PENDING | TransferFlags.VOID_PENDING
 _RESOLVES = TransferFlags.POST_PENDING | TransferFlags.VOID_PENDING

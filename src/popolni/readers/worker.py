@@ -15,10 +15,10 @@ from types import FrameType
 from django.db import connection
 
 from popolni.core.errors import UserError
+from popolni.ledger.failures import LOST
 from popolni.notices.sending import sending as sending_notices
 from popolni.notices.settings import read_settings
 from popolni.readers import balance_requests, notices, plan_endings, renewals, statistics
-from popolni.readers.failures import LOST
 from popolni.readers.frame import Reader, Turns, say
 from popolni.readers.jobs import Job, by_clock, running
 from popolni.readers.promotions import expiry

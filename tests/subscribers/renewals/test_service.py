@@ -1,7 +1,9 @@
 """Renewals on a real ledger; the `branch` fixture audits its book after each test."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from time import sleep
 
 import pytest
 from django.db import connection, transaction
@@ -11,11 +13,12 @@ from popolni.catalog.plans.models import PlanVersion
 from popolni.catalog.plans.rules import PeriodUnit
 from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Code, Kind
-from popolni.ledger.client import atomic, run, run_steps
+from popolni.ledger.client import Steps, atomic, run, run_steps
 from popolni.ledger.model import Transfer, TransferFlags, Unit
 from popolni.ledger.statements import close_accounts, lock_book, post, reopen_accounts
 from popolni.subscribers.models import Number, RenewalProgress, Subscription
-from popolni.subscribers.renewals.rules import Credit
+from popolni.subscribers.renewals import store
+from popolni.subscribers.renewals.rules import Credit, Standing
 from popolni.subscribers.renewals.service import Done, _batches, resume, run_due
 from popolni.subscribers.renewals.store import Due, claim_due
 from popolni.subscribers.service import balance, block, close, subscribe, unblock
@@ -239,6 +242,43 @@ def test_terms_that_nobody_can_read(branch: Branch, caplog: pytest.LogCaptureFix
     assert f"subscription {subscription.pk}: nobody can read its terms" in caplog.text
     assert (left(number, MONEY), left(other, MONEY)) == (300_00, 0)
     PlanVersion.objects.filter(pk=version.pk).update(period_unit="month")
+
+
+def test_one_whose_renewal_is_always_rolled_back(
+    branch: Branch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server undoes each time, a lock not had, say, is no database that is away."""
+    version = new_plan()
+    numbers = [on_plan(branch, money_minor=300_00, version=version)[0] for _ in range(3)]
+    stuck, hold = current(numbers[1]).pk, store.hold_versions
+
+    def refuse(standings: Iterable[Standing]) -> None:
+        held = list(standings)
+        if stuck in [one.subscription for one in held]:
+            with connection.cursor() as cursor:
+                cursor.execute("do $$ begin raise exception using errcode = '55P03'; end $$")
+        hold(held)
+
+    monkeypatch.setattr(store, "hold_versions", refuse)
+    assert renew(branch, END) == Done(renewed=2, failed=(stuck,))
+    assert [left(number, MONEY) for number in numbers] == [0, 300_00, 0]
+
+
+def test_one_at_which_the_session_is_ended(branch: Branch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who idles behind the book's lock loses the connection; the others' is another one."""
+    version = new_plan()
+    numbers = [on_plan(branch, money_minor=300_00, version=version)[0] for _ in range(2)]
+    stuck, claim = current(numbers[0]).pk, store.claim_due
+
+    def end_session(ids: Sequence[int], now: datetime) -> Steps[list[Standing]]:
+        if stuck in ids:
+            with connection.cursor() as cursor:
+                cursor.execute("set local idle_in_transaction_session_timeout = '20ms'")
+            sleep(0.5)
+        return claim(ids, now)
+
+    monkeypatch.setattr(store, "claim_due", end_session)
+    assert renew(branch, END) == Done(renewed=1, failed=(stuck,))
 
 
 # Beside what people do

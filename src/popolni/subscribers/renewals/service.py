@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-import django.db
 from django.db import connection
 
 from popolni.catalog.plans.rules import PlanTerms
 from popolni.core.outcome import Outcome
 from popolni.ledger.chart import Kind
 from popolni.ledger.client import atomic, run, run_steps
-from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
+from popolni.ledger.failures import is_chance, is_lost
 from popolni.ledger.model import Account, Transfer
 from popolni.ledger.statements import lock_book, post, read_accounts
 from popolni.subscribers.renewals import store
@@ -41,13 +40,9 @@ BATCH = 500
 """Subscriptions in one transaction: at most 3,500 transfers, and the book is held for as long."""
 PAGE = 20_000
 """Subscriptions whose ids are read at once."""
+TRIES_MAX = 3
+"""How often a batch is tried that the server rolls back for what may be chance."""
 _FIRST = (datetime(1, 1, 2, tzinfo=UTC), 0)
-_LOST = (
-    LedgerUnavailable,
-    OutcomeUnknown,
-    django.db.OperationalError,
-    django.db.InterfaceError,
-)
 
 log = logging.getLogger(__name__)
 
@@ -119,15 +114,23 @@ def _batches(page: Sequence[Due], batch: int) -> Iterator[tuple[int, list[int]]]
 
 
 def _batch_or_each(book: int, ids: Sequence[int], now: datetime, versions: Versions) -> Done:
-    """A batch; if something is wrong with one of it, each by itself."""
-    try:
-        return _run_batch(book, ids, now, versions)
-    except _LOST:
-        raise
-    except Exception:
-        if len(ids) == 1:
-            log.exception("subscription %s is due and can't be renewed", ids[0])
-            return Done(failed=(ids[0],))
+    """A batch; if something is wrong with one of it, each by itself.
+
+    What may have been chance is tried again. Raises what says that the database is away.
+    """
+    for last in range(TRIES_MAX - 1, -1, -1):
+        try:
+            return _run_batch(book, ids, now, versions)
+        except Exception as error:
+            if is_lost(error):
+                raise
+            connection.close_if_unusable_or_obsolete()  # it may have been the session's end
+            if last and is_chance(error):
+                continue
+            if len(ids) == 1:
+                log.exception("subscription %s is due and can't be renewed", ids[0])
+                return Done(failed=(ids[0],))
+            break
     return sum((_batch_or_each(book, [id_], now, versions) for id_ in ids), Done())
 
 
