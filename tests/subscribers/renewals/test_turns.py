@@ -16,6 +16,8 @@ from popolni.subscribers.models import Number, Subscription
 from popolni.subscribers.renewals import store
 from popolni.subscribers.renewals.changes import queue_plan, set_renewed
 from popolni.subscribers.service import block, close, subscribe, unblock
+from popolni.subscribers.usage.rules import Event
+from popolni.subscribers.usage.service import charge
 from tests.subscribers.renewals.support import BYTES, MONEY, current, on_plan, renew, utc
 from tests.subscribers.support import at_once, left, new_plan
 
@@ -131,3 +133,13 @@ def test_one_that_was_unblocked_just_before_it_is_claimed(branch: Branch) -> Non
         with pytest.raises(StopIteration) as end:
             steps.send(run(read))
     assert [one.is_served for one in end.value.value] == [True]
+
+
+def test_what_is_used_while_a_period_ends_is_charged_to_the_next(
+    branch: Branch, beside: Beside
+) -> None:
+    number, _ = on_plan(branch, money_minor=300_00)
+    answers = beside(lambda: charge([Event("turns", number.number, Unit.BYTE, 7, END)], now=END))
+    assert isinstance(answers, list)
+    assert [(answer.covered, answer.money_minor) for answer in answers] == [(7, 0)]
+    assert (left(number, MONEY), left(number, BYTES)) == (0, 993)

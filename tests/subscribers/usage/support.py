@@ -48,6 +48,7 @@ def event(
 
 def new_plan(
     *,
+    price_minor: int = 0,
     allowances: Mapping[Unit, int] | None = None,
     rates: Mapping[Unit, Rate] = RATES,
     when_short: WhenShort = WhenShort.STOP,
@@ -56,7 +57,7 @@ def new_plan(
         name_ru="План",
         name_en="Plan",
         name_zh="套餐",
-        price_minor=0,
+        price_minor=price_minor,
         period_unit=PeriodUnit.MONTH,
         valid_from=datetime(2025, 1, 1, tzinfo=UTC),
         allowances={Unit.SECOND: 600} if allowances is None else allowances,

@@ -19,7 +19,7 @@ from django.db import connection
 from popolni.catalog.plans.rules import PlanTerms
 from popolni.core.outcome import Outcome
 from popolni.ledger.chart import Kind
-from popolni.ledger.client import atomic, run, run_steps
+from popolni.ledger.client import Steps, atomic, run, run_steps
 from popolni.ledger.failures import is_chance, is_lost
 from popolni.ledger.model import Account, Transfer
 from popolni.ledger.statements import lock_book, post, read_accounts
@@ -85,8 +85,20 @@ def run_due(  # noqa: PLR0913  # all but two by name
         for book, ids in _batches(page, batch):
             if is_ending():
                 return done
-            done += _batch_or_each(book, ids, now, versions)
+            done += _batch_or_each(book, ids, now, versions, store.claim_due)
     return done
+
+
+def renew_now(book: int, subscriptions: Collection[int], now: datetime) -> set[int]:
+    """Renews, or lapses, those of these subscriptions of a book that are due at `now`.
+
+    For who needs to know now what a number has. What another worker is at is waited for; but for
+    the ones that it returns, which can't be dealt with, none of them is due at `now` any more.
+
+    Raises and is called as `run_due`. At most `BATCH` at once.
+    """
+    ids = sorted(subscriptions)
+    return set(_batch_or_each(book, ids, now, Versions(), store.claim_due_in_turn).failed)
 
 
 def _pages(
@@ -113,14 +125,19 @@ def _batches(page: Sequence[Due], batch: int) -> Iterator[tuple[int, list[int]]]
             yield book, ids[first : first + batch]
 
 
-def _batch_or_each(book: int, ids: Sequence[int], now: datetime, versions: Versions) -> Done:
+Claim = Callable[[Sequence[int], datetime], Steps[list[Standing]]]
+
+
+def _batch_or_each(
+    book: int, ids: Sequence[int], now: datetime, versions: Versions, claim: Claim
+) -> Done:
     """A batch; if something is wrong with one of it, each by itself.
 
     What may have been chance is tried again. Raises what says that the database is away.
     """
     for last in range(TRIES_MAX - 1, -1, -1):
         try:
-            return _run_batch(book, ids, now, versions)
+            return _run_batch(book, ids, now, versions, claim)
         except Exception as error:
             if is_lost(error):
                 raise
@@ -131,12 +148,14 @@ def _batch_or_each(book: int, ids: Sequence[int], now: datetime, versions: Versi
                 log.exception("subscription %s is due and can't be renewed", ids[0])
                 return Done(failed=(ids[0],))
             break
-    return sum((_batch_or_each(book, [id_], now, versions) for id_ in ids), Done())
+    return sum((_batch_or_each(book, [id_], now, versions, claim) for id_ in ids), Done())
 
 
-def _run_batch(book: int, ids: Sequence[int], now: datetime, versions: Versions) -> Done:
+def _run_batch(
+    book: int, ids: Sequence[int], now: datetime, versions: Versions, claim: Claim
+) -> Done:
     with atomic():
-        standings = run_steps(store.claim_due(ids, now))
+        standings = run_steps(claim(ids, now))
         if not standings:  # others have them: no reason to wait for the book
             return Done()
         known = _take_book(book, standings, versions)

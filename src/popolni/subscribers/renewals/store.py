@@ -35,10 +35,11 @@ _STANDING = """
     from popolni_subscription as s
     inner join popolni_number as number on number.number = s.number_id"""
 # Who changes one of them meanwhile has to wait; whoever was first is not waited for.
-_CLAIM_DUE = f"""{_STANDING}
+_CLAIM_DUE_IN_TURN = f"""{_STANDING}
     where s.id = any(%(ids)s) and {_IS_DUE}
     order by s.id
-    for no key update of s skip locked"""
+    for no key update of s"""
+_CLAIM_DUE = f"{_CLAIM_DUE_IN_TURN} skip locked"
 # A number's status is no part of what is claimed. Whoever unblocks it waits for the claim, or was
 # there before: that this statement sees, whereas the claim's own may have begun too early for it.
 _SERVED = "select number from popolni_number where number = any(%s) and status = 'active'"
@@ -177,8 +178,17 @@ def claim_due(ids: Sequence[int], now: datetime) -> Steps[list[Standing]]:
 
     By their id.
     """
+    return _claim_due(_CLAIM_DUE, ids, now)
+
+
+def claim_due_in_turn(ids: Sequence[int], now: datetime) -> Steps[list[Standing]]:
+    """The same, once those who have some of them are done: of these, what is due still."""
+    return _claim_due(_CLAIM_DUE_IN_TURN, ids, now)
+
+
+def _claim_due(sql: str, ids: Sequence[int], now: datetime) -> Steps[list[Standing]]:
     arguments = {"ids": encode_integers(Int8Array, ids), "now": now}
-    claimed = yield Statement(_CLAIM_DUE, arguments, _standings, writes=True)
+    claimed = yield Statement(sql, arguments, _standings, writes=True)
     if not claimed:
         return []
     numbers = encode_integers(Int8Array, [one.number for one in claimed])

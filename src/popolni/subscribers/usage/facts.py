@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
+from typing import NamedTuple
 
 from popolni.catalog.operators.rules import NumberStatus
 from popolni.catalog.plans.rules import Rate, WhenShort
@@ -13,8 +14,17 @@ from popolni.ledger.model import AccountFlags, Unit
 from popolni.ledger.statements import Rows, Statement
 from popolni.subscribers.usage.rules import AllowanceFacts, NumberFacts, Service
 
-Facts = tuple[dict[int, NumberFacts], dict[int, int]]
-"""Numbers by themselves, and what is left on each account of theirs."""
+
+class Facts(NamedTuple):
+    """Numbers by themselves, what is left on each account of theirs, and who is due.
+
+    `due`: the subscriptions whose period has ended and that nobody has renewed or let lapse yet.
+    """
+
+    numbers: dict[int, NumberFacts]
+    left: dict[int, int]
+    due: set[int]
+
 
 _BOOKS = """
     select n.number, b.book
@@ -34,14 +44,15 @@ _MONEY = Kind.SUBSCRIBER_MONEY.value.code * (SUBJECT_MAX + 1)  # and a number: i
 # The keys are looked up one by one, whatever the planner believes of the tables (offset 0).
 _NUMBERS = f"""
     select
-        n.number, n.status, s.status, s.version_id, s.when_short, b.low_balance_minor, money.amount
+        n.number, n.status, s.status, s.version_id, s.when_short, b.low_balance_minor, money.amount,
+        case when s.status = 'active' and s.period_ends_at <= %(at)s then s.id end
     from unnest(%(numbers)s) as wanted (number)
     join lateral (
         select * from popolni_number as p where p.number = wanted.number offset 0
     ) as n on true
     join popolni_branch as b on b.id = n.branch_id and b.book = %(book)s
     left join lateral (
-        select r.status, r.version_id, v.when_short
+        select r.id, r.status, r.period_ends_at, r.version_id, v.when_short
         from popolni_subscription as r
         join popolni_planversion as v on v.id = r.version_id
         where r.number_id = wanted.number and r.ended_at is null
@@ -77,7 +88,7 @@ def read_facts(book: int, asked: Collection[tuple[int, Unit]], at: datetime) -> 
     numbers, units = zip(*asked, strict=True) if asked else ((), ())
     found: Rows = yield Statement(
         _NUMBERS,
-        {"book": book, "numbers": encode_integers(Int8Array, list(set(numbers)))},
+        {"book": book, "numbers": encode_integers(Int8Array, list(set(numbers))), "at": at},
         lambda rows: rows,
     )
     held: Rows = yield Statement(
@@ -111,9 +122,9 @@ def read_facts(book: int, asked: Collection[tuple[int, Unit]], at: datetime) -> 
             allowances[number],
             low_balance_minor or 0,
         )
-        for number, status, subscription, version, when_short, low_balance_minor, _money in found
+        for number, status, subscription, version, when_short, low_balance_minor, *_rest in found
     }
-    return facts, left
+    return Facts(facts, left, {row[7] for row in found if row[7] is not None})
 
 
 _STATUSES = {status.value: status for status in NumberStatus}

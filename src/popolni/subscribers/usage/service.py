@@ -3,7 +3,8 @@
 What is decided depends on what is left, so the book's turn is taken first and kept until the
 commit: nothing moves in between, and whatever is decided can be posted. A batch is charged whole
 or not at all; an event in it that somebody else charged meanwhile takes the batch back, and the
-next try finds that answer.
+next try finds that answer. So does a number whose period has ended: it is renewed, or lapses, and
+the next try charges it as it is then.
 """
 
 from collections import defaultdict
@@ -17,6 +18,7 @@ from popolni.ledger.client import atomic, run, run_steps
 from popolni.ledger.errors import LedgerUnavailable
 from popolni.ledger.model import BATCH_MAX, LogEntry, Posted, Transfer
 from popolni.ledger.statements import lock_book, post, read_places, read_transfers
+from popolni.subscribers.renewals.service import renew_now
 from popolni.subscribers.usage.answers import (
     Answer,
     again,
@@ -33,7 +35,7 @@ EVENTS_MAX = 250
 """Most events that one transaction charges: a book's turn is not longer than these take."""
 
 TRIES_MAX = 5
-"""How often a batch is tried while others charge the same events."""
+"""How often a batch is tried while others charge the same events, or periods end."""
 
 Warn = Callable[[Sequence[UsageWarning]], object]
 """Takes the warnings of a batch, in its transaction and before its post: what it writes to the
@@ -121,29 +123,48 @@ def _charge_book(book: int, asked: _Asked, warn: Warn, now: datetime | None) -> 
 
 def _charge_batch(book: int, asked: _Asked, warn: Warn, now: datetime | None) -> _Held:
     """Charges as many of the events, from the first on, as go in one post."""
+    passed_over: set[int] = set()
     for _try in range(TRIES_MAX):
         held = _read_held(list(asked))
         new = {id_: event for id_, event in asked.items() if id_ not in held}
         if not new:
             return held
         try:
-            return held | _charge_new(book, new, warn, now)
+            return held | _charge_new(book, new, warn, now, passed_over)
         except _Taken:
             continue
-    raise LedgerUnavailable("others are charging the same events just now")
+        except _Due as found:
+            passed_over |= renew_now(book, found.subscriptions, now or timezone.now())
+    raise LedgerUnavailable("others are charging the same events or numbers just now")
 
 
 class _Taken(Exception):
     """An event's identifier came to be in a log meanwhile; nothing was written."""
 
 
-def _charge_new(book: int, asked: _Asked, warn: Warn, now: datetime | None) -> _Held:
-    """Charges events in one transaction; _Taken if one of them was charged meanwhile."""
+class _Due(Exception):
+    """Plans of these numbers are to be renewed first, or to lapse; nothing was written."""
+
+    def __init__(self, subscriptions: Collection[int]) -> None:
+        super().__init__(f"{len(subscriptions)} subscriptions")
+        self.subscriptions = subscriptions
+
+
+def _charge_new(
+    book: int, asked: _Asked, warn: Warn, now: datetime | None, passed_over: Collection[int]
+) -> _Held:
+    """Charges events in one transaction; _Taken if one of them was charged meanwhile.
+
+    _Due if the period of a number has ended, but for the subscriptions that are `passed_over`:
+    else the event would take the money that the next period costs.
+    """
     with atomic():
         run(lock_book(book))
         wanted = {(event.number, event.unit) for event in asked.values()}
-        facts, left = run_steps(read_facts(book, wanted, now or timezone.now()))
-        decisions = decide_all(list(asked.values()), facts, left)
+        facts = run_steps(read_facts(book, wanted, now or timezone.now()))
+        if due := facts.due.difference(passed_over):
+            raise _Due(due)
+        decisions = decide_all(list(asked.values()), facts.numbers, facts.left)
         transfers: list[Transfer] = []
         firsts: list[int] = []  # where in them each event begins
         for event, decision in zip(asked.values(), decisions, strict=True):
