@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from itertools import count
+from time import monotonic, sleep
 from typing import TypeVar
 
 import django.db
@@ -25,6 +27,10 @@ from popolni.subscribers.service import open_number
 
 T = TypeVar("T")
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+_WAITING = """
+    select count(*) from pg_locks
+    where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"""
 
 _books = count(20_000)
 _numbers = count(79_250_000_000)
@@ -141,6 +147,18 @@ def at_once(*actions: Callable[[], T]) -> list[T | Exception]:
     for thread in threads:
         thread.join()
     return results
+
+
+def wait_until_blocked(future: Future[object]) -> None:
+    """Until somebody waits for what this connection's transaction has."""
+    deadline = monotonic() + 20
+    with django.db.connection.cursor() as cursor:
+        while not future.done():
+            cursor.execute(_WAITING)
+            if cursor.fetchone() != (0,):
+                return
+            assert monotonic() < deadline
+            sleep(0.01)
 
 
 def faults_of(url: str, book: int) -> list[str]:

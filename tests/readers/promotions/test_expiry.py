@@ -1,20 +1,23 @@
 """Bonuses that have ended: neither shown nor used, and moved out exactly once."""
 
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
+import django.db
 import pytest
 
 from popolni.core.identifiers import transfer_id
 from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run
-from popolni.ledger.model import Transfer, TransferFlags
-from popolni.ledger.statements import post
+from popolni.ledger.model import Account, Transfer, TransferFlags
+from popolni.ledger.statements import Statement, post, read_accounts
 from popolni.readers.promotions import expiry
 from popolni.readers.promotions.expiry import expire_bonuses
 from popolni.subscribers.models import Allowance
 from popolni.subscribers.service import balance, close
 from tests.readers.promotions.support import DAY, GIB, NOW, START, TINY, World
-from tests.subscribers.support import at_once, faults_of
+from tests.subscribers.support import at_once, faults_of, wait_until_blocked
 
 EXPIRED = Kind.EXPIRED_BYTES.account_id()
 ENDS = START + 30 * DAY
@@ -92,6 +95,31 @@ def test_a_number_that_is_closed(world: World) -> None:
     entries = world.log()
     assert expire_bonuses(NOW + DAY, 100) == 3
     assert world.log() == entries
+
+
+def test_a_number_that_is_being_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both take the allowances first and the book after: one waits, and neither is in the way."""
+    world.use(Kind.SUBSCRIBER_MONEY.account_id(world.number.pk), 3 * 500_00)
+    closing: list[Future[object]] = []
+
+    def shut() -> object:
+        try:
+            return close(world.number)
+        finally:
+            django.db.connections.close_all()
+
+    with ThreadPoolExecutor(1) as elsewhere, monkeypatch.context() as patch:
+
+        def read(book: int, ids: Sequence[int]) -> Statement[dict[int, Account]]:
+            closing.append(elsewhere.submit(shut))
+            wait_until_blocked(closing[0])
+            return read_accounts(book, ids)
+
+        patch.setattr(expiry, "read_accounts", read)
+        assert expire_bonuses(ENDS + DAY, 100) == 3
+    assert closing[0].result() == world.number
+    assert lefts(world) == [0] * 3
+    assert world.left(EXPIRED) == [3 * GIB]
 
 
 def test_a_plans_allowance_is_left_alone(world: World) -> None:

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from time import monotonic, sleep
 
 import django.db
 import pytest
-from django.db import connection
 
 from popolni.catalog.operators.models import Branch
 from popolni.core.errors import UserError
@@ -19,26 +17,11 @@ from popolni.subscribers.service import block, close, subscribe, unblock
 from popolni.subscribers.usage.rules import Event
 from popolni.subscribers.usage.service import charge
 from tests.subscribers.renewals.support import BYTES, MONEY, current, on_plan, renew, utc
-from tests.subscribers.support import at_once, left, new_plan
+from tests.subscribers.support import at_once, left, new_plan, wait_until_blocked
 
 Beside = Callable[[Callable[[], object]], object]
 
 END = utc(2026, 2, 28, 12)
-_WAITING = """
-    select count(*) from pg_locks
-    where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"""
-
-
-def wait_until_blocked(future: Future[object]) -> None:
-    """Until somebody waits for what this connection's transaction has."""
-    deadline = monotonic() + 20
-    with connection.cursor() as cursor:
-        while not future.done():
-            cursor.execute(_WAITING)
-            if cursor.fetchone() != (0,):
-                return
-            assert monotonic() < deadline
-            sleep(0.01)
 
 
 @pytest.fixture

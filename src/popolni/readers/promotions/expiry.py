@@ -3,9 +3,9 @@
 An ended allowance is neither shown nor used, swept or not; sweeping it is for the books alone.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from django.db import connection
 from django.utils import timezone
@@ -27,7 +27,7 @@ EVERY_S = 10
 
 # What is reserved may come back: such a one is done with when that is known.
 _DUE = """
-    select allowance.id, branch.book, allowance.account
+    select allowance.id, branch.book
     from popolni_allowance as allowance
     join popolni_number as number on number.number = allowance.number_id
     join popolni_branch as branch on branch.id = number.branch_id
@@ -39,49 +39,53 @@ _DUE = """
         allowance.promotion_id is not null
         and allowance.expired_at is null
         and allowance.ends_at <= %(now)s
-        and (%(book)s::integer is null or branch.book = %(book)s)
     order by allowance.ends_at
     limit %(limit)s
 """
-
-
-class _Due(NamedTuple):
-    pk: int
-    book: int
-    account: int
+# Whoever has one is at it already, or closes its number.
+_CLAIM = """
+    select id, account from popolni_allowance
+    where id = any(%(ids)s) and expired_at is null and ends_at <= %(now)s
+    order by id
+    for no key update skip locked
+"""
 
 
 def expire_bonuses(now: datetime, limit: int) -> int:
     """Moves out what is left of bonuses that have ended by `now`, of at most `limit` of them.
 
-    How many were done with; fewer than `limit`: there are no more. Any number of workers may do
-    it at the same time. Raises what the database and the ledger do; each book is a transaction.
+    How many were done with; fewer than `limit`: there are no more, or others are at them. Any
+    number of workers may do it at the same time. Raises what the database and the ledger do; at
+    most AT_ONCE, of one book, are a transaction.
     """
-    done = 0
-    for book in sorted({one.book for one in _read_due(now, limit)}):
-        while done < limit and (swept := _sweep(book, now, min(AT_ONCE, limit - done))):
-            done += swept
-    return done
-
-
-def _sweep(book: int, now: datetime, limit: int) -> int:
-    """One transaction in one book; nobody else is there meanwhile."""
-    with atomic():
-        run(lock_book(book))
-        due = _read_due(now, limit, book)
-        if not due:
-            return 0
-        accounts = run(read_accounts(book, [one.account for one in due]))
-        Allowance.objects.filter(pk__in=[one.pk for one in due]).update(expired_at=now)
-        transfers = [_expiry(account) for account in accounts.values() if _is_left(account)]
-        _post(book, transfers)
-    return len(due)
-
-
-def _read_due(now: datetime, limit: int, book: int | None = None) -> list[_Due]:
+    in_books: defaultdict[int, list[int]] = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, {"now": now, "limit": limit, "book": book})
-        return [_Due(*row) for row in cursor.fetchall()]
+        cursor.execute(_DUE, {"now": now, "limit": limit})
+        for pk, book in cursor.fetchall():
+            in_books[book].append(pk)
+    return sum(
+        _sweep(book, pks[first : first + AT_ONCE], now)
+        for book, pks in in_books.items()
+        for first in range(0, len(pks), AT_ONCE)
+    )
+
+
+def _sweep(book: int, pks: Sequence[int], now: datetime) -> int:
+    """One transaction: first the rows, then the book's turn, as whoever closes a number does."""
+    with atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_CLAIM, {"ids": list(pks), "now": now})
+            claimed: dict[int, int] = dict(cursor.fetchall())
+        if not claimed:
+            return 0
+        run(lock_book(book))
+        accounts = run(read_accounts(book, [*claimed.values()]))
+        done = {
+            pk: accounts[id_] for pk, id_ in claimed.items() if not accounts[id_].debits_pending
+        }
+        Allowance.objects.filter(pk__in=done).update(expired_at=now)
+        _post(book, [_expiry(account) for account in done.values() if _is_left(account)])
+    return len(done)
 
 
 def _is_left(account: Account) -> bool:
