@@ -41,6 +41,11 @@ def test_what_is_taken_is_nobody_else_s_for_a_while() -> None:
     assert take().tries == 2
 
 
+def test_what_is_under_way_here_is_not_taken_again() -> None:
+    notice, other = tell(), tell()
+    assert [taken.id for taken in claim(10, [notice.pk])] == [other.pk]
+
+
 def test_the_urgent_first_and_no_more_than_there_is_room_for() -> None:
     later = [tell_text("a", kind="low_balance") for _ in range(3)]
     code = tell()

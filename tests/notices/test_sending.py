@@ -1,7 +1,9 @@
 """Sent to a real SMSC, which drops, throttles, delays and repeats; read back as it was sent."""
 
+import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,11 +12,12 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from popolni.core.language import Language
-from popolni.notices import smpp
+from popolni.notices import outbox, sending, smpp, wire
 from popolni.notices.models import Notice, NoticePart, NoticeReceipt
 from popolni.notices.outbox import claim
 from popolni.notices.sending import Inbox, Sender
 from popolni.notices.settings import read_settings
+from popolni.notices.smpp import Session, What
 from popolni.notices.wire import Asked
 from tests.notices.smsc import Smsc, place, wait_for
 from tests.notices.smsc import smsc as other_smsc
@@ -26,6 +29,7 @@ from tests.notices.support import (
     now_of,
     running,
     sender,
+    settings_of,
     tell,
     tell_text,
 )
@@ -93,7 +97,8 @@ def test_how_it_is_sent(smsc: Smsc) -> None:
     assert (message["from"], message["from_ton"], message["registered"]) == ("Popolni", 5, 1)
     valid = time.strptime(message["valid"][:19], "%Y-%m-%dT%H:%M:%S")
     assert valid[:6] == notice.expires_at.timetuple()[:6]
-    assert (smsc.wait("unbind"), notice.text) == ({"event": "unbind"}, "")
+    smsc.wait("unbind")
+    assert notice.text == ""
 
 
 def test_a_sender_that_is_a_number(smsc: Smsc) -> None:
@@ -326,6 +331,56 @@ def test_two_senders_send_each_once(smsc: Smsc) -> None:
         wait_for(lambda: all(is_state(notice, "delivered") for notice in told))
     assert len(smsc.found("message")) == 60
     assert {notice.tries for notice in told} == {1}
+
+
+@pytest.mark.parametrize("senders", [1, 2])
+def test_a_slow_smsc_gets_each_once(
+    smsc: Smsc, monkeypatch: pytest.MonkeyPatch, senders: int
+) -> None:
+    """More wait than can be sent before the end of a lease."""
+    monkeypatch.setattr(outbox, "LEASE_S", 4)
+    monkeypatch.setattr(sending, "MARGIN_S", 1.5)
+    monkeypatch.setattr(smpp, "RESPONSE_S", 1.5)
+    smsc.set(answer_ms=400)
+    told = [tell(number=NUMBER + i) for i in range(16)]
+    with ExitStack() as stack:
+        for _ in range(senders):
+            stack.enter_context(sender(smsc, nobody, window="1"))
+        wait_for(lambda: all(is_state(notice, "delivered") for notice in told))
+    assert len(smsc.found("message")) == 16
+
+
+def test_whose_turn_comes_too_late_is_not_sent(smsc: Smsc) -> None:
+    smsc.set(answer_ms=300)
+    settings = settings_of(smsc, window="1")
+    now = timezone.now()
+    late = now + timedelta(hours=1)
+    first, second = (
+        wire.submits(wire.Message(NUMBER + i, "a", i, late), settings)[0] for i in range(2)
+    )
+
+    async def run() -> list[What]:
+        session = Session(settings, print)
+        running_ = asyncio.create_task(session.run())
+        while not session.is_bound:
+            await asyncio.sleep(0.01)
+        sending_ = asyncio.create_task(session.submit(first, late))
+        await asyncio.sleep(0)
+        answers = [await session.submit(second, timezone.now()), await sending_]
+        await session.end()
+        await running_
+        return [answer.what for answer in answers]
+
+    assert asyncio.run(run()) == [What.NOT_SENT, What.TAKEN]
+    assert [each["to"] for each in smsc.found("message")] == [str(NUMBER)]
+
+
+def test_until_when_it_may_be_sent() -> None:
+    tell()
+    (taken,) = claim(1)
+    assert sending.last_moment(taken) == taken.due_at - timedelta(seconds=15)
+    code = taken._replace(expires_at=taken.due_at - timedelta(seconds=30))
+    assert sending.last_moment(code) == code.expires_at
 
 
 def test_what_ends_takes_its_answers_with_it(smsc: Smsc) -> None:

@@ -18,6 +18,8 @@ from popolni.notices.models import Notice, NoticeReceipt
 from popolni.notices.wire import Receipt, forms, normal
 
 LEASE_S = 60
+"""How long a notice that was taken is nobody else's."""
+
 TRIES_MAX = 6
 """Of those that no answer came to, or a no that is not for good."""
 PAUSES_S = (5, 15, 60, 300, 900)
@@ -28,7 +30,9 @@ BATCH = 500
 _CLAIM = """
     with taken as materialized (
         select id from popolni_notice
-        where state = 'waiting' and due_at <= now() and expires_at > now()
+        where
+            state = 'waiting' and due_at <= now() and expires_at > now()
+            and id <> all(%(under_way)s)
         order by priority, due_at
         limit %(limit)s
         for update skip locked
@@ -224,10 +228,11 @@ class Outcome(NamedTuple):
     failure: str = ""
 
 
-def claim(limit: int) -> list[Claim]:
-    """Takes what is due, the most urgent first; nothing that is too late."""
+def claim(limit: int, under_way: Sequence[int] = ()) -> list[Claim]:
+    """Takes what is due, the most urgent first; nothing that is too late, or under way here."""
+    values = {"limit": limit, "lease_s": LEASE_S, "under_way": list(under_way)}
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"limit": limit, "lease_s": LEASE_S})
+        cursor.execute(_CLAIM, values)
         rows = [_claim_of(row) for row in cursor.fetchall()]
     return sorted(rows, key=lambda taken: (taken.priority, taken.id))
 

@@ -10,14 +10,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 import django.db
 from django.conf import settings as django_settings
 from django.db import connection
-from django.utils import timezone
 
-from popolni.notices import outbox, wire
+from popolni.notices import outbox, smpp, wire
 from popolni.notices.model import mask
 from popolni.notices.outbox import Claim, Outcome, Result
 from popolni.notices.settings import URL, Settings
@@ -26,8 +26,12 @@ from popolni.notices.wire import Asked, Status
 
 T = TypeVar("T")
 
-AT_ONCE = 200
-"""Most notices that are taken and not marked yet."""
+AT_ONCE, WINDOWS_AT_ONCE = 200, 4
+"""Most notices that are taken and not marked yet; no more than so many windows of them, as those
+behind wait for their turn while their lease runs."""
+
+MARGIN_S = 5.0
+"""How long before the end of its lease a notice's answer has come, so that its mark can."""
 
 TRYING_S = 30.0
 """How long a notice that was taken is held while the SMSC has too much to do."""
@@ -88,6 +92,7 @@ class Sender:
         self.is_ending = False
         self._settings, self._answering = settings, answering
         self._database = Database()
+        self._at_once = min(AT_ONCE, WINDOWS_AT_ONCE * settings.window)
         self._under_way: dict[asyncio.Task[Outcome], Claim] = {}
         self._outcomes: list[Outcome] = []
         self._claim_at = self._keep_at = self._prune_at = 0.0
@@ -132,10 +137,11 @@ class Sender:
 
     async def _claim(self) -> None:
         loop = asyncio.get_running_loop()
-        free = AT_ONCE - len(self._under_way)
-        if not self._session.is_bound or loop.time() < self._claim_at or free < AT_ONCE // 2:
+        free = self._at_once - len(self._under_way)
+        if not self._session.is_bound or loop.time() < self._claim_at or free < self._at_once // 2:
             return
-        claimed = await self._database.ask(outbox.claim, free)
+        under_way = [taken.id for taken in self._under_way.values()]
+        claimed = await self._database.ask(outbox.claim, free, under_way)
         self._claim_at = loop.time() + (0.0 if len(claimed) == free else IDLE_S)
         for taken in claimed:
             self._under_way[asyncio.create_task(self._send(taken))] = taken
@@ -159,10 +165,9 @@ class Sender:
 
     async def _submit(self, taken: Claim, pdu: bytes, until: float) -> tuple[Result, str]:
         """With the message's id, or with why there is none."""
+        not_after = last_moment(taken)
         while True:
-            if taken.expires_at <= timezone.now():
-                return Result.NOT_TRIED, ""
-            answer = await self._session.submit(pdu)
+            answer = await self._session.submit(pdu, not_after)
             if answer.what is What.TAKEN:
                 return Result.SENT, answer.message_id
             if answer.what is What.NOT_SENT:
@@ -228,6 +233,12 @@ def message_of(taken: Claim) -> wire.Message:
     """The message that a notice is."""
     reply = wire.Reply(**taken.reply) if taken.reply else None
     return wire.Message(taken.number, taken.text, taken.id, taken.expires_at, reply)
+
+
+def last_moment(taken: Claim) -> datetime:
+    """Until when it may be sent: it is not too late, and nobody else has it before its mark."""
+    is_done = timedelta(seconds=smpp.RESPONSE_S + MARGIN_S)
+    return min(taken.expires_at, taken.due_at - is_done)
 
 
 class Inbox:

@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class What(Enum):
     LATER = auto()
     """The SMSC has too much to do: it was not taken."""
     NOT_SENT = auto()
-    """There is no connection."""
+    """There is no connection, or its turn came too late."""
     UNKNOWN = auto()
     """It was sent, and no answer came."""
 
@@ -104,11 +105,11 @@ class Session:
                     await self._writer.drain()
         self._drop()
 
-    async def submit(self, pdu: bytes) -> Answer:
+    async def submit(self, pdu: bytes, not_after: datetime) -> Answer:
         """Sends it when there is room for one more, and waits for the answer to it."""
         async with self._window:
             await self._wait_while_throttled()
-            if not self.is_bound or self._writer is None:
+            if not self.is_bound or self._writer is None or datetime.now(UTC) > not_after:
                 return Answer(What.NOT_SENT)
             sequence, writer = self._next(), self._writer
             future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
