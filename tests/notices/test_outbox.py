@@ -110,6 +110,23 @@ def test_it_is_sent_again_after_pauses_that_grow_and_given_up() -> None:
     assert notice.text == ""
 
 
+def test_an_id_longer_than_smpp_has_them_is_cut_in_answers_and_receipts() -> None:
+    notice = tell()
+    sent(notice, "00" + "A" * 70)
+    receive(("A" * 80, "DELIVRD"))
+    assert now_of(notice).state == "delivered"
+    assert NoticePart.objects.get(notice=notice).message_id == "a" * 65
+
+
+def test_a_mark_that_cannot_be_written_is_failed_and_no_other() -> None:
+    bad, good = tell(), tell()
+    first, second = claim(2)
+    refused = Outcome(first, Result.FAILED, failure="x" * 41)
+    mark([refused, Outcome(second, Result.SENT, 1, ((1, "7"),))])
+    assert (now_of(bad).state, bad.failure) == ("failed", "its mark cannot be kept")
+    assert (now_of(good).state, good.parts.count()) == ("sent", 1)
+
+
 def test_what_was_not_tried_is_no_try() -> None:
     notice = tell()
     mark([Outcome(take(), Result.NOT_TRIED)])
@@ -162,6 +179,13 @@ def test_a_receipt_before_its_part_is_known() -> None:
     sent(notice, "123")
     assert now_of(notice).state == "sent"
     assert outbox.match_receipts() == 1
+    assert now_of(notice).state == "delivered"
+
+
+def test_a_receipt_with_letters_that_cannot_be_kept() -> None:
+    notice = tell()
+    sent(notice, "1\x0011")
+    receive(("\x00111\xff", "DELIVRD"))
     assert now_of(notice).state == "delivered"
 
 

@@ -13,6 +13,9 @@ from typing import ClassVar
 from popolni.core.language import Language
 from popolni.ledger.model import Unit
 
+MESSAGE_ID_MAX = 65
+"""The longest id that SMPP lets a message have."""
+
 Names = Mapping[Language, str]
 """A name in each language."""
 

@@ -5,10 +5,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from popolni.catalog.labels import LANGUAGES
-from popolni.notices.model import Kind
+from popolni.notices.model import MESSAGE_ID_MAX, Kind
 
 KEY_MAX = 100
-MESSAGE_ID_MAX = 65  # SMPP's
 FAILURE_MAX = 40
 
 

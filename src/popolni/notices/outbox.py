@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 from django.utils import timezone
 
 from popolni.notices.models import Notice, NoticeReceipt
@@ -243,7 +243,18 @@ def _claim_of(row: Sequence[Any]) -> Claim:
 
 
 def mark(outcomes: Sequence[Outcome]) -> None:
-    """Writes down what came of each."""
+    """Writes down what came of each. One that cannot be written is failed, and no other."""
+    try:
+        _mark(outcomes)
+    except DataError:
+        if len(outcomes) > 1:
+            for each in outcomes:
+                mark([each])
+        else:
+            _mark([Outcome(outcomes[0].taken, Result.FAILED, failure="its mark cannot be kept")])
+
+
+def _mark(outcomes: Sequence[Outcome]) -> None:
     parts = [
         {"notice_id": each.taken.id, "place": place, "of": each.of, "message_id": normal(id_)}
         for each in outcomes

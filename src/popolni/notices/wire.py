@@ -25,6 +25,7 @@ from aiosmpplib.protocol import (
 )
 from aiosmpplib.state import NPI, TON, PhoneNumber, SmppCommandStatus
 
+from popolni.notices.model import MESSAGE_ID_MAX
 from popolni.notices.parts import Alphabet, Parts, header, split
 from popolni.notices.settings import Settings
 
@@ -48,6 +49,7 @@ _STATES = {
     1: "ENROUTE", 2: "DELIVRD", 3: "EXPIRED", 4: "DELETED",
     5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD",
 }  # fmt: skip
+_NOT_PRINTABLE = re.compile(r"[^ -~]+")
 _RECEIPT_ID = re.compile(r"\bid:\s*([^\s]+)", re.IGNORECASE)
 _RECEIPT_STATUS = re.compile(r"\bstat:\s*(\w+)", re.IGNORECASE)
 _RECEIPT_ERROR = re.compile(r"\berr:\s*(\w+)", re.IGNORECASE)
@@ -327,16 +329,22 @@ def receipt_of(deliver: Deliver) -> Receipt | None:
     if deliver.data_coding == 8 and b"\0" in deliver.content:
         text = text_of(deliver)
     found_id, found_status = _RECEIPT_ID.search(text), _RECEIPT_STATUS.search(text)
-    message_id = read_text(deliver.options.get(_RECEIPTED_ID, b"")).strip()
-    message_id = message_id or (found_id[1] if found_id else "")
+    message_id = printable(read_text(deliver.options.get(_RECEIPTED_ID, b"")))
+    message_id = message_id or (printable(found_id[1]) if found_id else "")
     state = deliver.options.get(_MESSAGE_STATE, b"")
     status = _STATES.get(state[0], "") if state else ""
-    status = (found_status[1].upper() if found_status else "") or status
+    status = (printable(found_status[1]).upper() if found_status else "") or status
     number = _number(deliver.source) or _number(deliver.destination)
     if not (message_id and status and number):
         return None
-    error = _RECEIPT_ERROR.search(text)
-    return Receipt(number, message_id[:65], status[:10], error[1][:10] if error else "")
+    found_error = _RECEIPT_ERROR.search(text)
+    error = printable(found_error[1]) if found_error else ""
+    return Receipt(number, message_id, status[:10], error[:10])
+
+
+def printable(text: str) -> str:
+    """What can be kept and shown of a word that an SMSC says: its printable ASCII."""
+    return _NOT_PRINTABLE.sub("", text).strip()
 
 
 def is_receipt(deliver: Deliver) -> bool:
@@ -382,5 +390,5 @@ def forms(message_id: str) -> list[str]:
 
 
 def normal(message_id: str) -> str:
-    """An id as it is kept: in small letters, without zeros before it."""
-    return message_id.strip().lower().lstrip("0") or "0"
+    """An id as it is kept, whoever says it: in small letters, without zeros before it, and cut."""
+    return printable(message_id).lower().lstrip("0")[:MESSAGE_ID_MAX] or "0"
