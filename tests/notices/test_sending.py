@@ -1,24 +1,26 @@
 """Sent to a real SMSC, which drops, throttles, delays and repeats; read back as it was sent."""
 
 import asyncio
+import threading
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from django.utils import timezone
 
 from popolni.core.language import Language
 from popolni.notices import outbox, sending, smpp, wire
 from popolni.notices.models import Notice, NoticePart, NoticeReceipt
-from popolni.notices.outbox import claim
+from popolni.notices.outbox import claim, keep_receipts
 from popolni.notices.sending import Inbox, Sender
 from popolni.notices.settings import read_settings
 from popolni.notices.smpp import Session, What
-from popolni.notices.wire import Asked
+from popolni.notices.wire import Asked, Receipt
 from tests.notices.smsc import Smsc, place, wait_for
 from tests.notices.smsc import smsc as other_smsc
 from tests.notices.support import (
@@ -362,8 +364,7 @@ def test_whose_turn_comes_too_late_is_not_sent(smsc: Smsc) -> None:
     async def run() -> list[What]:
         session = Session(settings, print)
         running_ = asyncio.create_task(session.run())
-        while not session.is_bound:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_for, lambda: session.is_bound)
         sending_ = asyncio.create_task(session.submit(first, late))
         await asyncio.sleep(0)
         answers = [await session.submit(second, timezone.now()), await sending_]
@@ -424,6 +425,58 @@ def test_a_subscriber_s_message_is_kept_before_it_is_acknowledged(smsc: Smsc) ->
         smsc.order("deliver", **ask)
         assert smsc.wait("acknowledged", 2, to="100")["status"] == 0
     assert [(asked.number, asked.text) for asked in got] == [(NUMBER, "баланс")]
+
+
+def _ask(smsc: Smsc, number: int) -> None:
+    smsc.order("deliver", source_addr=str(number), destination_addr="100", short_message="баланс")
+
+
+def test_what_cannot_be_kept_is_dropped_and_no_other(smsc: Smsc, capsys: Capsys) -> None:
+    got: list[int] = []
+
+    def answering(asked: Sequence[Asked]) -> None:
+        if NUMBER in {one.number for one in asked}:
+            raise DataError(f"no {NUMBER}")
+        got.extend(one.number for one in asked)
+
+    with sender(smsc, answering):
+        smsc.wait("bind")
+        for number in (NUMBER + 1, NUMBER, NUMBER + 2):
+            _ask(smsc, number)
+        smsc.wait("acknowledged", 3, to="100", status=0)
+    assert got == [NUMBER + 1, NUMBER + 2]
+    lines = capsys.readouterr().err
+    assert "what the SMSC brought is dropped: DataError: no 7929***0001" in lines
+    assert str(NUMBER) not in lines
+
+
+def test_one_of_a_batch_that_cannot_be_kept(smsc: Smsc, capsys: Capsys) -> None:
+    good, bad = Receipt(NUMBER, "7", "DELIVRD", ""), Receipt(2**63, "8", "DELIVRD", "")
+    one = Sender(settings_of(smsc), nobody)
+
+    async def keep() -> None:
+        await one._keep_each(keep_receipts, [good, bad, good])
+        await one._database.end()
+
+    asyncio.run(keep())
+    assert NoticeReceipt.objects.count() == 2
+    assert str(2**63) not in capsys.readouterr().err
+
+
+def test_what_ends_it_is_told_without_a_whole_number(smsc: Smsc, capsys: Capsys) -> None:
+    def answering(_asked: Sequence[Asked]) -> None:
+        raise RuntimeError(f"no {NUMBER}")
+
+    over = threading.Event()
+    with (
+        pytest.raises(sending.Ended, match=r"RuntimeError: no 7929\*\*\*0001") as ended,
+        sending.sending(settings_of(smsc), answering, over.set),
+    ):
+        smsc.wait("bind")
+        _ask(smsc, NUMBER)
+        assert over.wait(20)
+    told = "".join(traceback.format_exception(ended.value)) + capsys.readouterr().err
+    assert str(NUMBER) not in told
 
 
 def test_the_page_of_the_phone_takes_the_smsc_s_place(capsys: Capsys) -> None:

@@ -8,11 +8,11 @@ import pytest
 from django.db import connection
 
 from popolni.core.errors import UserError
+from popolni.core.reason import reason_of
 from popolni.ledger.client import run
 from popolni.ledger.model import LogEntry, Transfer
 from popolni.ledger.statements import post
 from popolni.readers import frame, set_aside
-from popolni.readers.failures import reason_of
 from popolni.readers.frame import TRIES_MAX, Failed, Reader, Turns, pause_s, read_all, step
 from popolni.readers.models import SetAside
 from tests.ledger.support import NONE, Ledger, tid

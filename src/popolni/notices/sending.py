@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import django.db
 from django.conf import settings as django_settings
 from django.db import connection
 
+from popolni.core.reason import reason_of
 from popolni.notices import outbox, smpp, wire
 from popolni.notices.model import mask
 from popolni.notices.outbox import Claim, Outcome, Result
@@ -43,6 +44,10 @@ LOST = (django.db.OperationalError, django.db.InterfaceError)
 
 Answering = Callable[[Sequence[Asked]], None]
 """Writes down the answers to what subscribers asked for."""
+
+
+class Ended(Exception):
+    """Notices can't be sent any more; why, without anybody's whole number."""
 
 
 class Runs(Protocol):
@@ -200,11 +205,24 @@ class Sender:
         receipts = [found for each in received if (found := wire.receipt_of(each.deliver))]
         asked = [one for each in received if (one := wire.asked_of(each.deliver))]
         if receipts:
-            await self._database.ask(outbox.keep_receipts, receipts)
+            await self._keep_each(outbox.keep_receipts, receipts)
             await self._database.ask(outbox.match_receipts)
         if asked:
-            await self._database.ask(self._answering, asked)
+            await self._keep_each(self._answering, asked)
             self._claim_at = 0.0
+
+    async def _keep_each(self, keep: Callable[[Sequence[T]], None], many: Sequence[T]) -> None:
+        """What the database does not take is dropped, and no other: it never would be taken."""
+        try:
+            await self._database.ask(keep, many)
+        except LOST:
+            raise
+        except django.db.Error as error:
+            if len(many) == 1:
+                say(f"what the SMSC brought is dropped: {reason_of(error)}")
+                return
+            for one in many:
+                await self._keep_each(keep, [one])
 
     async def _keep_house(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -292,16 +310,16 @@ def sending(
 ) -> Iterator[None]:
     """Sends in a thread beside the block, and ends with it.
 
-    What ends it before calls `on_fault`, and is raised when the block has ended.
+    What ends it before calls `on_fault`, and is raised as Ended when the block has ended.
     """
     sender = sender_of(settings, answering)
-    faults: list[BaseException] = []
+    faults: list[str] = []
 
     def work() -> None:
         try:
-            asyncio.run(sender.run())
+            asyncio.run(_run(sender))
         except BaseException as error:  # noqa: BLE001  # raised in the other thread, below
-            faults.append(error)
+            faults.append(reason_of(error))
             on_fault()
 
     thread = threading.Thread(target=work, name="notices")
@@ -312,4 +330,15 @@ def sending(
         sender.end()
         thread.join()
     if faults:
-        raise faults[0]
+        raise Ended(faults[0])
+
+
+async def _run(sender: Runs) -> None:
+    """What nobody waits for any more when it fails is said in our words, not with a traceback."""
+
+    def say_it(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        say(reason_of(error) if error else str(context["message"]))
+
+    asyncio.get_running_loop().set_exception_handler(say_it)
+    await sender.run()

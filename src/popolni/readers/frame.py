@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
+from popolni.core.reason import reason_of
 from popolni.ledger.failures import is_chance, is_lost
 from popolni.ledger.log import follow
 from popolni.ledger.model import LogEntry
 from popolni.readers import set_aside
-from popolni.readers.failures import reason_of
 
 BATCH = 5_000
 TRIES_MAX = 5

@@ -13,8 +13,8 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
+from popolni.core.reason import reason_of
 from popolni.ledger.failures import LOST, is_lost
-from popolni.readers.failures import reason_of
 from popolni.readers.frame import say
 
 POLL_S = 1.0

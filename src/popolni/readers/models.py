@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from popolni.readers.failures import REASON_MAX
+from popolni.core.reason import REASON_MAX
 
 NOTE_MAX = 200
 

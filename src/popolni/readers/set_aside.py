@@ -13,13 +13,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from popolni.core.errors import UserError
+from popolni.core.reason import reason_of
 from popolni.ledger.client import atomic, run
 from popolni.ledger.errors import LedgerUnavailable
 from popolni.ledger.failures import is_chance, is_lost
 from popolni.ledger.log import follow
 from popolni.ledger.model import LogEntry
 from popolni.ledger.statements import read_places
-from popolni.readers.failures import reason_of
 from popolni.readers.models import NOTE_MAX, SetAside
 
 if TYPE_CHECKING:

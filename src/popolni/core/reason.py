@@ -1,4 +1,4 @@
-"""A reader's failure in words for people; `ledger.failures` says what it is about."""
+"""What people are told of an error: one line, in which nobody's whole number is."""
 
 import re
 import traceback
