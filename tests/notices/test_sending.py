@@ -427,6 +427,33 @@ def test_a_subscriber_s_message_is_kept_before_it_is_acknowledged(smsc: Smsc) ->
     assert [(asked.number, asked.text) for asked in got] == [(NUMBER, "баланс")]
 
 
+@pytest.mark.parametrize("has_smsc", [False, True])
+def test_more_than_a_batch_expires_and_is_forgotten_soon(
+    monkeypatch: pytest.MonkeyPatch, *, has_smsc: bool
+) -> None:
+    monkeypatch.setattr(outbox, "BATCH", 2)
+    monkeypatch.setattr(sending, "HOUSEKEEPING_S", 1.0)
+    late, old = ([tell() for _ in range(6)] for _ in range(2))
+    ago = timezone.now() - timedelta(days=outbox.KEEP_DAYS, hours=1)
+    Notice.objects.update(expires_at=timezone.now())
+    Notice.objects.filter(pk__in=[each.pk for each in old]).update(created_at=ago, state="expired")
+    settings = read_settings({"POPOLNI_SMPP_URL": "smpp://a:b@127.0.0.1:9"})
+    assert settings
+    with running(Sender(settings, nobody) if has_smsc else Inbox(is_demo=False)):
+        wait_for(lambda: not Notice.objects.filter(state="waiting").exists())
+        wait_for(lambda: Notice.objects.count() == len(late))
+
+
+def test_full_batches_of_what_expires_have_no_pause_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "BATCH", 2)
+    monkeypatch.setattr(sending, "HOUSEKEEPING_S", 3600.0)
+    told = [tell(expires_in_s=-1) for _ in range(7)]
+    with running(Inbox(is_demo=False)):
+        wait_for(lambda: all(is_state(notice, "expired") for notice in told))
+
+
 def _ask(smsc: Smsc, number: int) -> None:
     smsc.order("deliver", source_addr=str(number), destination_addr="100", short_message="баланс")
 

@@ -90,6 +90,26 @@ def _close() -> None:
     connection.close()
 
 
+class House:
+    """What keeps the outbox small, a batch at a time, the next one soon if that was full."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._keep_at = self._prune_at = 0.0
+
+    async def keep(self) -> int:
+        """Does what it is time for. How many expired."""
+        now, expired = asyncio.get_running_loop().time(), 0
+        if now >= self._keep_at:
+            expired = await self._database.ask(outbox.expire)
+            await self._database.ask(outbox.match_receipts)
+            self._keep_at = now + (0.0 if expired == outbox.BATCH else HOUSEKEEPING_S)
+        if now >= self._prune_at:
+            full = await self._database.ask(outbox.prune) == outbox.BATCH
+            self._prune_at = now + (HOUSEKEEPING_S if full else PRUNE_S)
+        return expired
+
+
 class Sender:
     """Over SMPP. What was taken is under way until what came of it is written down."""
 
@@ -100,7 +120,8 @@ class Sender:
         self._at_once = min(AT_ONCE, WINDOWS_AT_ONCE * settings.window)
         self._under_way: dict[asyncio.Task[Outcome], Claim] = {}
         self._outcomes: list[Outcome] = []
-        self._claim_at = self._keep_at = self._prune_at = 0.0
+        self._house = House(self._database)
+        self._claim_at = 0.0
 
     def end(self) -> None:
         """Takes nothing more, and ends when what is under way is done, or soon."""
@@ -127,7 +148,7 @@ class Sender:
             await self._mark()
             await self._take_received()
             await self._claim()
-            await self._keep_house()
+            await self._house.keep()
         except LOST:
             await asyncio.sleep(LOST_S)
         await asyncio.sleep(STEP_S)
@@ -224,16 +245,6 @@ class Sender:
             for one in many:
                 await self._keep_each(keep, [one])
 
-    async def _keep_house(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._keep_at:
-            self._keep_at = now + HOUSEKEEPING_S
-            await self._database.ask(outbox.expire)
-            await self._database.ask(outbox.match_receipts)
-        if now >= self._prune_at:
-            full = await self._database.ask(outbox.prune) == outbox.BATCH
-            self._prune_at = now + (HOUSEKEEPING_S if full else PRUNE_S)
-
     async def _finish(self) -> None:
         """Waits a little for answers; what has none then may have arrived, and is due again."""
         if self._under_way:
@@ -266,6 +277,7 @@ class Inbox:
         self.is_ending = False
         self._is_demo, self._complain_at = is_demo, 0.0
         self._database = Database()
+        self._house = House(self._database)
 
     def end(self) -> None:
         """Ends it soon."""
@@ -273,18 +285,11 @@ class Inbox:
 
     async def run(self) -> None:
         """Until it is told to end."""
-        keep_at, prune_at = 0.0, 0.0
-        loop = asyncio.get_running_loop()
         while not self.is_ending:
             try:
                 if self._is_demo:
                     await self._database.ask(outbox.deliver_to_inbox)
-                if loop.time() >= keep_at:
-                    keep_at = loop.time() + HOUSEKEEPING_S
-                    self._complain(await self._database.ask(outbox.expire))
-                if loop.time() >= prune_at:
-                    prune_at = loop.time() + PRUNE_S
-                    await self._database.ask(outbox.prune)
+                self._complain(await self._house.keep())
             except LOST:
                 await asyncio.sleep(LOST_S)
             await asyncio.sleep(IDLE_S)
