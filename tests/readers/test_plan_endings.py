@@ -11,7 +11,7 @@ from popolni.catalog.operators.models import Branch
 from popolni.notices.models import Notice, Reminder
 from popolni.notices.service import Wish, notify
 from popolni.readers import plan_endings
-from popolni.readers.plan_endings import day_after, due_day, remind
+from popolni.readers.plan_endings import day_after, due_day, remind, told_until
 from popolni.subscribers.models import Number, Subscription
 from popolni.subscribers.service import block, subscribe
 from tests.subscribers.support import credit, new_branch, new_number, new_plan
@@ -61,7 +61,27 @@ def test_who_is_told(branch: Branch) -> None:
     assert remind(NOON) == 3
     assert told(short) == ["Завтра, 02.03, закончится тариф «План». Нужно 300 ₽, на счёте 120 ₽."]
     assert [len(told(number)) for number in (midnight, last, *others)] == [1, 1] + [0] * 7
-    assert Notice.objects.get(number=short.number).expires_at == TOMORROW
+    midnight_at = TOMORROW.replace(hour=0)
+    assert Notice.objects.get(number=short.number).expires_at == midnight_at
+    assert Notice.objects.get(number=midnight.number).expires_at == midnight_at
+
+
+def test_what_counts_is_the_price_of_the_next_period(branch: Branch) -> None:
+    cheap, dear = new_plan(price_minor=300_00), new_plan(price_minor=600_00)
+    going_up = on_plan(branch, TOMORROW, 400_00, version=cheap, next_version=dear)
+    going_down = on_plan(branch, TOMORROW, 400_00, version=dear, next_version=cheap)
+    assert remind(NOON) == 1
+    assert told(going_up) == [
+        "Завтра, 02.03, закончится тариф «План». Нужно 600 ₽, на счёте 400 ₽."
+    ]
+    assert told(going_down) == []
+
+
+def test_tomorrow_is_said_until_the_day_is_over_there() -> None:
+    day, zone = date(2026, 3, 1), VLADIVOSTOK
+    midnight = datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+    assert told_until(midnight + timedelta(hours=20), day, zone) == midnight
+    assert told_until(midnight - timedelta(hours=1), day, zone) == midnight - timedelta(hours=1)
 
 
 def test_once_a_day_and_after_a_crash_nobody_twice(

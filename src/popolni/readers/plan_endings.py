@@ -52,10 +52,15 @@ def day_after(today: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return begins, ends
 
 
+def told_until(ends_at: datetime, today: date, zone: ZoneInfo) -> datetime:
+    """Until when "tomorrow" is true, and of use."""
+    return min(ends_at, day_after(today, zone)[0])
+
+
 def _remind_branch(branch: Branch, today: date) -> int:
     told = 0
     for batch in _ending(branch, today):
-        wishes = _wishes(branch, batch)
+        wishes = _wishes(branch, batch, today)
         notify(*wishes)
         told += len(wishes)
     return told
@@ -82,7 +87,7 @@ def _ending(branch: Branch, today: date) -> Iterator[Sequence[Subscription]]:
         last = batch[-1].pk
 
 
-def _wishes(branch: Branch, ending: Sequence[Subscription]) -> list[Wish]:
+def _wishes(branch: Branch, ending: Sequence[Subscription], today: date) -> list[Wish]:
     zone = ZoneInfo(branch.time_zone)
     ids = {each.pk: Kind.SUBSCRIBER_MONEY.account_id(each.number_id) for each in ending}
     accounts = run(read_accounts(branch.book, list(ids.values())))
@@ -100,7 +105,8 @@ def _wishes(branch: Branch, ending: Sequence[Subscription]) -> list[Wish]:
             currency=branch.currency,
         )
         key = f"plan_ends:{each.pk}:{each.period_ends_at:%Y-%m-%d}"
-        wishes.append(Wish(each.number_id, data, key, each.period_ends_at))
+        expires_at = told_until(each.period_ends_at, today, zone)
+        wishes.append(Wish(each.number_id, data, key, expires_at))
     return wishes
 
 

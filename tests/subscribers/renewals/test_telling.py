@@ -11,47 +11,8 @@ from popolni.ledger.client import run
 from popolni.ledger.model import Transfer, TransferFlags
 from popolni.ledger.statements import post
 from popolni.readers import frame, renewals
-from popolni.subscribers.models import Number, Subscription
-from popolni.subscribers.renewals.telling import EndsSoon, RenewedBy, ends_soon, renewed_by
-from popolni.subscribers.service import block
+from popolni.subscribers.renewals.telling import RenewedBy, renewed_by
 from tests.subscribers.renewals.support import SOON, after, current, on_plan, renew, top_up, utc
-from tests.subscribers.support import new_plan
-
-# Nobody else's periods end then.
-FAR = utc(2031, 5, 17, 8)
-
-
-def ending(branch: Branch, money_minor: int, after_now: timedelta, **changes: object) -> Number:
-    number, subscription = on_plan(branch, money_minor=money_minor)
-    changes["period_ends_at"] = FAR + after_now
-    Subscription.objects.filter(pk=subscription.pk).update(**changes)
-    return number
-
-
-def test_who_has_too_little_for_tomorrow(branch: Branch) -> None:
-    hour = timedelta(hours=1)
-    cheap = new_plan(price_minor=50_00)
-    dear = new_plan(price_minor=500_00)
-    version = current(short := ending(branch, 299_99, 2 * hour)).version_id
-    ending(branch, 300_00, 3 * hour)
-    ending(branch, 0, timedelta(0))  # it ends now: no longer soon
-    ending(branch, 0, timedelta(hours=24, seconds=1))
-    ending(branch, 0, 4 * hour, is_renewed=False)
-    ending(branch, 0, 4 * hour, status="lapsed")
-    block(ending(branch, 0, 5 * hour))
-    ending(branch, 100_00, 6 * hour, next_version=cheap)
-    going_up = ending(branch, 300_00, 24 * hour, next_version=dear)
-    expected = [
-        EndsSoon(short.number, version, FAR + 2 * hour, 300_00, 1),
-        EndsSoon(going_up.number, dear.pk, FAR + 24 * hour, 500_00, 200_00),
-    ]
-    for batch in (1, 3, 1_000):
-        batches = list(ends_soon(FAR, batch=batch))
-        assert [one for part in batches for one in part if one.number in _of(branch)] == expected
-
-
-def _of(branch: Branch) -> set[int]:
-    return set(Number.objects.filter(branch=branch).values_list("number", flat=True))
 
 
 def read_all(branch: Branch) -> int:
