@@ -2,7 +2,9 @@
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from popolni.core.errors import UserError
@@ -332,6 +334,90 @@ def test_an_upload_is_compared_by_whoever_comes() -> None:
     assert (run_.state, run_.matched) == ("done", 1)
     assert upload(world.layout, "r.csv", blocks, Span(DAY, DAY), by=user).state == "done"
     assert not UploadedPart.objects.filter(run=run_).exists()
+
+
+def waiting(world: World, data: bytes) -> Reconciliation:
+    return upload(world.layout, "r.csv", source(data).blocks, Span(DAY, DAY), by=new_user())
+
+
+def one_good(world: World) -> Reconciliation:
+    return waiting(
+        world, written(world.layout.layout(), [world.line("1", world.places[0].at("12:00:00"))])
+    )
+
+
+@pytest.fixture
+def _nothing_waits() -> None:
+    Reconciliation.objects.filter(state__in=("waiting", "running")).delete()
+
+
+@pytest.mark.usefixtures("_nothing_waits")
+def test_one_that_fails_says_so_and_keeps_none_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    bad, good = waiting(world, b""), one_good(world)
+    real = matching.read_ours
+
+    def failing(raw: Any, *arguments: Any) -> Any:
+        monkeypatch.setattr(matching, "read_ours", real)
+        raise OverflowError("date value\nout of range")
+
+    monkeypatch.setattr(matching, "read_ours", failing)
+    assert compare_uploads() == 2
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert (bad.state, good.state) == ("unreadable", "done")
+    assert faults_of(bad) == [(0, "failed", "OverflowError: date value")]
+    assert not bad.parts.exists()
+    # It may be sent again, and nothing is wrong with it now.
+    assert waiting(world, b"").pk == bad.pk
+    assert compare_uploads() == 1
+    bad.refresh_from_db()
+    assert (bad.state, faults_of(bad)) == ("done", [])
+
+
+@pytest.mark.usefixtures("_nothing_waits")
+def test_that_the_database_is_away_is_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    first, second = waiting(world, b""), one_good(world)
+    real = matching.read_ours
+
+    def failing(raw: Any, *arguments: Any) -> Any:
+        monkeypatch.setattr(matching, "read_ours", real)
+        raise psycopg.OperationalError("no room is left")
+
+    monkeypatch.setattr(matching, "read_ours", failing)
+    with pytest.raises(psycopg.OperationalError):
+        compare_uploads()
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.state, second.state) == ("waiting", "done")
+    assert compare_uploads() == 1
+
+
+@pytest.mark.usefixtures("_nothing_waits")
+def test_what_someone_else_compares_is_left_to_them() -> None:
+    world = World()
+    first, second = waiting(world, b""), one_good(world)
+    with matching.working(first.pk):
+        assert compare_uploads(1) == 1
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.state, second.state) == ("waiting", "done")
+
+
+@pytest.mark.parametrize("day", [date(1999, 12, 31), date(9999, 12, 31), date(1, 1, 1)])
+def test_no_registry_is_of_a_day_that_no_payment_is_of(day: date) -> None:
+    world = World()
+    with pytest.raises(UserError, match="from 2000-01-01 to"):
+        world.compare([], day)
+    assert not Reconciliation.objects.filter(agent=world.agent).exists()
+
+
+def test_more_than_any_account_holds_is_no_sum() -> None:
+    world = World(columns=["reference", "sum"])
+    done = world.compare([Row(0, f"{n}", 10**14 - 1) for n in range(92_300)])
+    assert done.state == "unreadable"
+    assert faults_of(done)[0][:2] == (92_234, "sum")
 
 
 def test_which_layout() -> None:

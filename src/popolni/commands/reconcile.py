@@ -134,6 +134,8 @@ def describe_faults(run: "Reconciliation") -> list[str]:
     from popolni.reconciliation.service import faults_of
 
     faults = faults_of(run)[:SHOWN_MAX]
+    if not run.faults_count:
+        return [f"it could not be compared: {fault.excerpt}" for fault in faults]
     return [
         f"{count(run.faults_count, 'line')} can't be read; nothing was compared",
         *(

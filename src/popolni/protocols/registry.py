@@ -26,6 +26,8 @@ HEADER_LINES_MAX = 100
 EXCERPT_MAX = 80
 """Most characters of what a fault shows of its line."""
 YEARS = range(2000, 2200)
+SUM_MINOR_MAX = 2**63 - 1
+"""What all of a file may come to: no account holds more."""
 _CACHE_MAX = 200_000  # a day has 86,400 seconds, and a file few sums
 
 
@@ -177,6 +179,8 @@ class FaultKind(StrEnum):
     TOTAL_COUNT = "total_count"
     """It counts other payments than the file has."""
     TOTAL_SUM = "total_sum"
+    FAILED = "failed"
+    """Of no line: something went wrong, and the excerpt says what."""
 
 
 class Fault(NamedTuple):
@@ -423,7 +427,7 @@ class Reader:
             if number is None:
                 return FaultKind.NUMBER
         amount = self._sums[cells[self._sum]]
-        if not amount:  # nor is nothing a payment
+        if not amount or amount > SUM_MINOR_MAX - self.sum_minor:  # nor is nothing a payment
             return FaultKind.SUM
         self.rows += 1
         self.sum_minor += amount

@@ -144,6 +144,8 @@ def _pages(layout: RegistryLayout, window: Window) -> Iterator[list[Row]]:
 
 def is_over(layout: RegistryLayout, day: date, now: datetime) -> bool:
     """Whether the day has ended in all the agent's branches."""
+    if day >= now.date() + timedelta(days=1):  # also the last day that there is
+        return False
     next_day = day + timedelta(days=1)
     return all(now >= begin_of(next_day, zone) for zone in zones_of(layout).values())
 

@@ -20,6 +20,8 @@ LATE = timedelta(days=2)
 """A terminal without a line sends what it took so much later; beyond that its clock is wrong."""
 DAYS_MAX = 31
 """Most days of one run."""
+FIRST_DAY = date(2000, 1, 1)
+"""No registry is of an earlier day."""
 
 
 class Kind(StrEnum):

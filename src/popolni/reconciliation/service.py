@@ -8,12 +8,13 @@ run found is seen when all of it is there.
 """
 
 import hashlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,8 @@ from popolni.agents.models import Agent, Contract
 from popolni.agents.staff import User
 from popolni.core.channel import Channel
 from popolni.core.errors import UserError
-from popolni.protocols.registry import Fault, Reader, Row
+from popolni.ledger.errors import LedgerUnavailable, OutcomeUnknown
+from popolni.protocols.registry import Fault, FaultKind, Reader, Row
 from popolni.reconciliation import matching
 from popolni.reconciliation.keeping import Keeper, settle_edges
 from popolni.reconciliation.matching import Book, Progress
@@ -39,7 +41,7 @@ from popolni.reconciliation.models import (
     RegistryLayout,
     UploadedPart,
 )
-from popolni.reconciliation.rules import DAY_S, DAYS_MAX, Days, Tally, compare, day_of
+from popolni.reconciliation.rules import DAY_S, DAYS_MAX, FIRST_DAY, Days, Tally, compare, day_of
 
 BLOCK = 1024 * 1024
 BEAT_S = 1.0
@@ -47,8 +49,17 @@ BEAT_S = 1.0
 FILE_BYTES_MAX = 4 * 1024**3
 WAITING_MAX = 100
 """Uploads that wait and are looked at in one go."""
+REASON_MAX = 300
 
 State = Reconciliation.State
+log = logging.getLogger(__name__)
+
+_LOST = (
+    *(LedgerUnavailable, OutcomeUnknown),
+    *(django.db.OperationalError, django.db.InterfaceError),
+    *(psycopg.OperationalError, psycopg.InterfaceError),
+)
+"""That the database is away, or has no room, is no fault of a file's."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,13 @@ def claim(
         raise UserError(
             _("a registry is of 1 to %(max)d days, the first one first") % {"max": DAYS_MAX}
         )
+    # Tomorrow may have begun somewhere.
+    last = timezone.now().date() + timedelta(days=1)
+    if span.first < FIRST_DAY or span.last > last:
+        raise UserError(
+            _("the days of a registry are from %(first)s to %(last)s")
+            % {"first": FIRST_DAY.isoformat(), "last": last.isoformat()}
+        )
     run, _new = Reconciliation.objects.get_or_create(
         agent=layout.agent,
         channel=layout.channel,
@@ -205,22 +223,29 @@ def compare_run(
     run: Reconciliation, source: Source, *, again: bool = False, progress: Progress = ignore
 ) -> Reconciliation:
     """Compares what a run is about, if that was not done. Raises as `reconcile` does."""
-    if connection.in_atomic_block:
-        raise RuntimeError("a comparison commits as it goes: not inside a transaction")
     try:
-        with matching.working(run.pk) as raw:
-            run.refresh_from_db()
-            if run.state == State.DONE and not again:
-                return run
-            _begin_anew(run)
-            try:
-                _compare(run, source, raw, _Beat(run, progress))
-            except BaseException:
-                with suppress(django.db.Error):  # a crash leaves it running; both are begun anew
-                    _waits_again(run)
-                raise
+        return _compare_alone(run, source, again=again, progress=progress)
     except matching.Busy as error:
         raise UserError(_("this file is being compared right now")) from error
+
+
+def _compare_alone(
+    run: Reconciliation, source: Source, *, again: bool = False, progress: Progress = ignore
+) -> Reconciliation:
+    """The same. Raises Busy, too."""
+    if connection.in_atomic_block:
+        raise RuntimeError("a comparison commits as it goes: not inside a transaction")
+    with matching.working(run.pk) as raw:
+        run.refresh_from_db()
+        if run.state == State.DONE and not again:
+            return run
+        _begin_anew(run)
+        try:
+            _compare(run, source, raw, _Beat(run, progress))
+        except BaseException:
+            with suppress(django.db.Error):  # a crash leaves it running; both are begun anew
+                _waits_again(run)
+            raise
     run.refresh_from_db()
     return run
 
@@ -274,7 +299,7 @@ def _compare(
     with matching.tables(raw):
         loaded = matching.load(raw, Reader(layout), _watched(run, source, beat))
         if loaded.faults_count:
-            _keep_faults(run, loaded)
+            _keep_faults(run, loaded.faults, loaded.faults_count)
             return
         tally = Tally()
         keeper = Keeper(run, days, tally, dict(books))
@@ -300,12 +325,12 @@ def _watched(run: Reconciliation, source: Source, beat: _Beat) -> Iterator[bytes
         raise UserError(_("the file changed while it was read"))
 
 
-def _keep_faults(run: Reconciliation, loaded: matching.Loaded) -> None:
+def _keep_faults(run: Reconciliation, faults: list[Fault], count: int) -> None:
     """Nothing is compared with a file of which a part is not known: it would seem to be missing."""
     Reconciliation.objects.filter(pk=run.pk).update(
         state=State.UNREADABLE,
-        faults=[list(fault) for fault in loaded.faults],
-        faults_count=loaded.faults_count,
+        faults=[list(fault) for fault in faults],
+        faults_count=count,
         done_at=timezone.now(),
         progress=100,
     )
@@ -362,7 +387,7 @@ def upload(
             Reconciliation.objects.filter(pk=run.pk).update(state=State.WAITING)
         if run.state == State.DONE or UploadedPart.objects.filter(run=run).exists():
             return run
-        for place, block in enumerate(blocks()):
+        for place, block in enumerate(blocks() if size else [b""]):  # part 0 is always there
             UploadedPart.objects.create(run=run, place=place, data=block)
     run.refresh_from_db()
     return run
@@ -371,16 +396,36 @@ def upload(
 def compare_uploads(limit: int = 10) -> int:
     """Compares what was uploaded and waits, the oldest first. How many it did.
 
-    What another process compares is left to it; what can't be compared waits for a person.
+    What another process compares is left to it. What can't be compared is unreadable, and says
+    why: none keeps the others waiting. Raises, after the others, that the database was away.
     """
-    done = 0
+    done, lost = 0, None
     waiting = Reconciliation.objects.filter(
         state__in=(State.WAITING, State.RUNNING), parts__place=0
     ).order_by("pk")
     for run in waiting[:WAITING_MAX]:
         if done == limit:
             break
-        with suppress(UserError):  # as its layout is gone: the others need not wait for that
-            compare_run(run, from_parts(run))
-            done += 1
+        try:
+            _compare_alone(run, from_parts(run))
+        except matching.Busy:
+            continue
+        except _LOST as error:
+            lost = lost or error
+            continue
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is about this file
+            _note_failure(run, error)
+        done += 1
+    if lost is not None:
+        raise lost
     return done
+
+
+def _note_failure(run: Reconciliation, error: Exception) -> None:
+    if isinstance(error, UserError):
+        reason = str(error)
+    else:
+        log.error("run %s could not be compared", run.pk, exc_info=error)
+        reason = f"{type(error).__name__}: {error}"
+    first_line = " ".join(reason.splitlines()[0].split())[:REASON_MAX]
+    _keep_faults(run, [Fault(0, FaultKind.FAILED, first_line)], 0)

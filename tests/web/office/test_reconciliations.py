@@ -246,6 +246,13 @@ def test_a_registry_of_ours_is_downloaded(world: World) -> None:
     assert f"{registries_of(world)}osmp/2026" in text_of(client, registries_of(world))
 
 
+@pytest.mark.parametrize("day", ["9999-12-31", "1999-12-31", "0001-01-01"])
+def test_no_registry_is_downloaded_of_a_day_that_no_payment_is_of(world: World, day: str) -> None:
+    client = signed_in(new_user("finance"))
+    address = reverse("admin:popolni_agent_registry", args=(world.agent.pk, "osmp", day))
+    assert client.get(address).status_code == 404
+
+
 def test_a_missing_registry_is_on_the_dashboard_and_in_the_metrics(world: World) -> None:
     client = signed_in(new_user("finance"))
     RegistryLayout.objects.update(expects_from=None)

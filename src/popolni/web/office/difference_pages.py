@@ -71,6 +71,7 @@ FAULTS = {
     FaultKind.TOTAL: gettext_lazy("no total"),
     FaultKind.TOTAL_COUNT: gettext_lazy("the total counts other payments than there are"),
     FaultKind.TOTAL_SUM: gettext_lazy("the total is not the sum of the payments"),
+    FaultKind.FAILED: gettext_lazy("it could not be compared"),
 }
 
 

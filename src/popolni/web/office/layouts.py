@@ -33,6 +33,7 @@ from popolni.catalog.formats import listed, money
 from popolni.catalog.labels import CHANNELS
 from popolni.reconciliation.daily import file_name, is_over, registry
 from popolni.reconciliation.models import COLUMNS, TOTAL_COLUMNS, RegistryLayout, WrittenRegistry
+from popolni.reconciliation.rules import FIRST_DAY
 from popolni.web.office.base import require
 from popolni.web.office.credential_pages import Context
 from popolni.web.office.fields import key_of
@@ -205,7 +206,7 @@ def download(request: HttpRequest, pk: int, channel: str, day: str) -> HttpRespo
         wanted = date.fromisoformat(day)
     except ValueError as error:
         raise Http404 from error
-    if row is None or not is_over(row, wanted, timezone.now()):
+    if row is None or wanted < FIRST_DAY or not is_over(row, wanted, timezone.now()):
         raise Http404
     response = StreamingHttpResponse(
         registry(row, wanted), content_type=f"text/csv; charset={row.encoding}"
