@@ -1,7 +1,7 @@
 """What is done about a difference: asked for by one, approved by another, and money moves once."""
 
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -212,6 +212,67 @@ def test_one_that_was_declined_or_refused_is_open_again(people: People) -> None:
     # Asked for anew in the same words by another person, it is another adjustment.
     assert settle(row, Action.POST, People(people.second, people.asker)).status == "posted"
     assert money(world) == 100_00
+
+
+def test_a_reversal_that_waits_is_withdrawn_when_the_payment_is_found(people: People) -> None:
+    world = World()
+    at = world.places[0].at
+    world.pay("1", at("09:00:00"))
+    row = difference(world.compare([]), "1")
+    asked = ask(row, Action.REVERSE, WHY, by=people.asker).adjustment
+    assert asked
+    world.compare([world.line("1", at("09:00:00"))], NEXT)
+    row = difference(row.run, "1")
+    assert row.adjustment
+    assert (row.state, row.adjustment.status, row.adjustment.decided_by) == (
+        "found", "declined", None,
+    )  # fmt: skip
+    row.run.refresh_from_db()
+    assert row.run.only_ours == 0
+    with pytest.raises(UserError, match="decided already"):
+        adjustments.approve(asked, by=people.second)
+    assert money(world) == 100_00
+
+
+def test_one_whose_reversal_was_declined_is_found_later(people: People) -> None:
+    world = World()
+    at = world.places[0].at
+    world.pay("1", at("09:00:00"))
+    world.pay("2", at("10:00:00"))
+    done = world.compare([])
+    asked = ask(difference(done, "1"), Action.REVERSE, WHY, by=people.asker).adjustment
+    assert asked
+    adjustments.decline(asked, by=people.second)
+    settle(difference(done, "2"), Action.REVERSE, people)
+    world.compare([world.line("1", at("09:00:00")), world.line("2", at("10:00:00"))], NEXT)
+    assert found(done) == {("only_ours", "1", "", "found"), ("only_ours", "2", "", "open")}
+
+
+@pytest.mark.parametrize("what", ["asked", "found", "gone"])
+def test_of_two_at_once_one_is_told_and_leaves_nothing(
+    people: People, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    world.pay("1", world.places[0].at("09:00:00"))
+    row = difference(world.compare([]), "1")
+    real = adjustments.ask_reversal
+
+    def late(*arguments: Any, **options: Any) -> Adjustment:
+        monkeypatch.setattr(adjustments, "ask_reversal", real)
+        if what == "asked":
+            ask(row, Action.REVERSE, WHY, by=people.second)
+        elif what == "found":
+            Difference.objects.filter(pk=row.pk).update(state="found")
+        else:
+            Difference.objects.filter(pk=row.pk).delete()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(adjustments, "ask_reversal", late)
+    with pytest.raises(UserError, match="can't be asked"):
+        ask(row, Action.REVERSE, WHY, by=people.asker)
+    assert Adjustment.objects.get(asked_by=people.asker).status == "declined"
+    waiting = Adjustment.objects.filter(book=world.places[0].book, status="waiting")
+    assert waiting.count() == (1 if what == "asked" else 0)
 
 
 def test_no_number_of_ours(people: People) -> None:

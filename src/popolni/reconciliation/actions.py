@@ -92,12 +92,25 @@ def ask(row: Difference, action: Action, reason: str, *, by: User, form: str = "
     if action is Action.ACCEPT:
         return _ask_to_accept(row, reason, by)
     asked = _ASKS[action](row, reason, by, form)
+    locked = _attach(row.pk, asked, by)
+    if locked is None:  # somebody was faster, and what belongs to no difference is not approved
+        adjustments.withdraw(asked.pk)
+        raise UserError(_("№ %(pk)d: this can't be asked for now") % {"pk": row.pk})
+    return locked
+
+
+def _attach(pk: int, asked: Adjustment, by: User) -> Difference | None:
+    """Notes what was asked for; None if the difference is not open any more, or not there."""
     with transaction.atomic():
-        locked = _lock(row.pk)
-        if is_open(locked) or locked.adjustment_id == asked.pk:
-            locked.adjustment, locked.note = asked, asked.reason
-            locked.asked_by, locked.asked_at = by, asked.asked_at
-            locked.save(update_fields=["adjustment", "note", "asked_by", "asked_at"])
+        try:
+            locked = _lock(pk)
+        except Difference.DoesNotExist:
+            return None
+        if not is_open(locked) and locked.adjustment_id != asked.pk:
+            return None
+        locked.adjustment, locked.note = asked, asked.reason
+        locked.asked_by, locked.asked_at = by, asked.asked_at
+        locked.save(update_fields=["adjustment", "note", "asked_by", "asked_at"])
     return locked
 
 

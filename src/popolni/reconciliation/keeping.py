@@ -26,6 +26,7 @@ from popolni.reconciliation.rules import (
     Unknown,
     judge,
 )
+from popolni.topups import adjustments
 
 BATCH = 1_000
 DIFFERENCES_MAX = 100_000
@@ -138,17 +139,13 @@ def _moment(seconds: int | None, *, has_times: bool) -> str:
 # What several runs know together
 
 # What only we have and another run met, or what staff posted in the place of what was missing.
-_FOUND = """
-    update popolni_difference as d set state = 'found'
-    from popolni_reconciliation as run
-    where
+_IS_FOUND = """
         run.id = d.run_id
         and run.agent_id = %(agent)s
         and run.channel = %(channel)s
         and run.state = 'done'
         and d.kind = 'only_ours'
         and d.state in ('open', 'edge')
-        and d.adjustment_id is null
         and (
             exists (
                 select from popolni_elsewhere as met
@@ -167,8 +164,35 @@ _FOUND = """
                     and posted.kind in ('top_up', 'top_up_correction')
             )
         )
-    returning d.run_id, d.edge_day is null
 """
+# Nothing is asked about these until it is settled (as `actions` locks them).
+_LOCK_FOUND = f"""
+    select from popolni_difference as d
+    join popolni_reconciliation as run on run.id = d.run_id
+    where {_IS_FOUND}
+    order by d.id
+    for no key update of d
+"""  # noqa: S608  # constants only
+# Its reversal must not be approved any more.
+_NOT_WANTED = f"""
+    select distinct asked.id
+    from popolni_difference as d
+    join popolni_reconciliation as run on run.id = d.run_id
+    join popolni_adjustment as asked on asked.id = d.adjustment_id
+    where {_IS_FOUND} and asked.status = 'waiting'
+    order by asked.id
+"""  # noqa: S608  # constants only
+_FOUND = f"""
+    update popolni_difference as d set state = 'found'
+    from popolni_reconciliation as run
+    where
+        {_IS_FOUND}
+        and not exists (
+            select from popolni_adjustment as asked
+            where asked.id = d.adjustment_id and asked.status in ('waiting', 'posted')
+        )
+    returning d.run_id, d.edge_day is null
+"""  # noqa: S608  # constants only
 # At an edge, and the other day's registry is there: it is in neither.
 _OPENED = """
     update popolni_difference as d set state = 'open', edge_day = null
@@ -199,6 +223,10 @@ def settle_edges(run: Reconciliation) -> None:
     names: dict[str, int | str] = {"agent": run.agent_id, "channel": run.channel}
     counts: Counter[int] = Counter()
     with connection.cursor() as cursor:
+        cursor.execute(_LOCK_FOUND, names)
+        cursor.execute(_NOT_WANTED, names)
+        for (pk,) in cursor.fetchall():
+            adjustments.withdraw(pk)  # one that is approved right now was faster, and stays so
         cursor.execute(_FOUND, names)
         counts.subtract(run_id for run_id, was_counted in cursor.fetchall() if was_counted)
         cursor.execute(_OPENED, names)

@@ -259,6 +259,19 @@ def decline(adjustment: Adjustment, *, by: User) -> Adjustment:
     return row
 
 
+def withdraw(pk: int) -> bool:
+    """Declines, for nobody, what waits and is not wanted any more; whether it waited.
+
+    What it was asked for is settled by itself, or could not be noted: no person decides on it.
+    """
+    with transaction.atomic():
+        row = _lock(pk)
+        is_waiting = row.status == Status.WAITING
+        if is_waiting:
+            _decide(row, Status.DECLINED, None)
+    return is_waiting
+
+
 def posted_alone(person: User, book: int) -> int:
     """What was posted for a person in a branch's book within `WINDOW` without approval.
 
