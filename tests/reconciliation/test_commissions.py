@@ -24,6 +24,7 @@ from tests.subscribers.support import faults_of
 pytestmark = pytest.mark.usefixtures("database_url")
 
 NEXT = DAY + timedelta(days=1)
+EARLY = datetime(2026, 1, 1, tzinfo=UTC)
 RATE = 250
 """Two and a half per cent."""
 
@@ -43,7 +44,7 @@ def settle(now: datetime) -> list[Settlement]:
 def settled(settles_from: date | None = DAY, zone: str = "Europe/Moscow") -> World:
     world = World([zone])
     contract = world.places[0].contract
-    Commission.objects.create(contract=contract, channel="osmp", basis_points=RATE)
+    Commission.objects.create(contract=contract, channel="osmp", basis_points=RATE, agreed_at=EARLY)
     Contract.objects.filter(pk=contract.pk).update(settles_from=settles_from)
     return world
 
@@ -76,6 +77,24 @@ def test_a_day_is_paid_once_when_it_is_over(database_url: str) -> None:
     assert (entry.code, entry.reference) == (Code.COMMISSION_SETTLEMENT, f"osmp {DAY}")
     assert entry.reference_id == Settlement.objects.get(contract=here.contract).pk
     assert faults_of(database_url, here.book) == []
+
+
+def test_a_commission_is_not_paid_for_the_days_before_it_was_agreed() -> None:
+    world = settled()
+    here = world.places[0]
+    Commission.objects.filter(contract=here.contract).delete()
+    for n in range(3):
+        world.pay(f"{n}", here.at("10:00:00", DAY + timedelta(days=n)))
+    Commission.objects.create(
+        contract=here.contract, channel="osmp", basis_points=RATE,
+        agreed_at=here.at("12:00:00", NEXT),
+    )  # fmt: skip
+    share = share_minor(100_00, RATE)
+    rows = settle(here.at("10:00:00", DAY + timedelta(days=4)))
+    days = [NEXT + timedelta(days=n) for n in range(3)]
+    assert [(row.day, row.paid_minor) for row in rows] == list(
+        zip(days, (share, share, 0), strict=True)
+    )
 
 
 def test_only_contracts_that_are_settled_daily_are() -> None:

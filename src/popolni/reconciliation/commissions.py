@@ -96,7 +96,7 @@ def _settle_channel(contract: Contract, channel: Channel, now: datetime) -> list
     today = now.astimezone(zone).date()
     rows = Settlement.objects.filter(contract=contract, channel=channel)
     before = rows.order_by("day").last()
-    first = before.day + timedelta(days=1) if before else contract.settles_from or today
+    first = before.day + timedelta(days=1) if before else _agreed(contract, channel, zone)
     first = max(first, contract.settles_from or first, today - timedelta(days=DAYS_MAX))
     made = []
     for n in range((today - first).days):
@@ -110,6 +110,12 @@ def _settle_channel(contract: Contract, channel: Channel, now: datetime) -> list
             break
         made.append(before)
     return made
+
+
+def _agreed(contract: Contract, channel: Channel, zone: ZoneInfo) -> date:
+    """The day from which a channel has a commission: it is not paid for what was before."""
+    row = Commission.objects.get(contract=contract, channel=channel)
+    return row.agreed_at.astimezone(zone).date()
 
 
 def _settle(
