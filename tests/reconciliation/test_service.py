@@ -357,7 +357,7 @@ def test_one_that_fails_says_so_and_keeps_none_waiting(monkeypatch: pytest.Monke
     bad, good = waiting(world, b""), one_good(world)
     real = matching.read_ours
 
-    def failing(raw: Any, *arguments: Any) -> Any:
+    def failing(*_arguments: Any) -> Any:
         monkeypatch.setattr(matching, "read_ours", real)
         raise OverflowError("date value\nout of range")
 
@@ -381,7 +381,7 @@ def test_that_the_database_is_away_is_no_fault_of_a_file(monkeypatch: pytest.Mon
     first, second = waiting(world, b""), one_good(world)
     real = matching.read_ours
 
-    def failing(raw: Any, *arguments: Any) -> Any:
+    def failing(*_arguments: Any) -> Any:
         monkeypatch.setattr(matching, "read_ours", real)
         raise psycopg.OperationalError("no room is left")
 
