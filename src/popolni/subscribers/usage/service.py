@@ -56,7 +56,8 @@ def charge(
     """Charges events, in their order, each once: one answer for each.
 
     Each is charged at the moment at which it is brought, whenever it started: to allowances that
-    have not ended now, by the rates that the number has now. Every answer but OTHER_CONTENT and
+    have not ended now, by the rates that the number has now; one whose period has ended by then
+    is renewed first, or lapses, in a transaction of its own. Every answer but OTHER_CONTENT and
     NUMBER_UNKNOWN is in the log when it is given, and every repeat gets it again. Events of
     different books, and more than EVENTS_MAX of one, are charged in transactions of their own.
 
