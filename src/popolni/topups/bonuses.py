@@ -4,7 +4,7 @@ A bonus is found by its identifier, which follows from the promotion and from th
 top-up in its book's log; nothing else says which bonus belongs to which top-up.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from popolni.ledger.model import LogEntry, Unit
 from popolni.ledger.statements import SEQ_END, Statement, read_transfers
 from popolni.subscribers.models import Allowance
 from popolni.topups.models import BonusesDecided
+from popolni.topups.reversals import read_reversed
 
 Key = tuple[int, int]
 """A promotion, and the place in the log of what credited a top-up."""
@@ -179,12 +180,14 @@ _PAST = f"""
     ) as r on t.flags & 2 <> 0
     where coalesce(r.flags, 4) & 4 <> 0 and coalesce(r.seq, t.seq) <> wanted.seq"""  # noqa: S608  # constants only
 
-_FIRST = f"""
-    select wanted.i - 1
-    from unnest(%(accounts)s, %(seqs)s, %(befores)s) with ordinality
-        as wanted (account, seq, before_seq, i)
-    where not exists (
-        select
+# The next ones of each, in order: where it is in the log, and its place (of a pending one, what
+# posted it by then).
+_BEFORE = f"""
+    select wanted.i - 1, found.seq, found.place
+    from unnest(%(accounts)s, %(seqs)s, %(befores)s, %(afters)s) with ordinality
+        as wanted (account, seq, before_seq, after_seq, i)
+    cross join lateral (
+        select t.seq, coalesce(r.seq, t.seq) as place
         from ledger.transfer as t
         left join lateral (
             select x.seq, x.flags from ledger.transfer as x
@@ -194,20 +197,16 @@ _FIRST = f"""
         where
             t.book = %(book)s
             and t.credit_account = wanted.account
+            and t.seq > wanted.after_seq
             and t.seq < wanted.before_seq
             and {_TOP_UPS}
             and coalesce(r.flags, 4) & 4 <> 0
             and coalesce(r.seq, t.seq) <> wanted.seq
-            and not exists (
-                select from ledger.transfer as u
-                where
-                    u.book = %(book)s
-                    and u.debit_account = t.credit_account
-                    and u.seq < wanted.before_seq
-                    and u.code = {Code.TOP_UP_REVERSAL.value}
-                    and u.reference_id = coalesce(r.seq, t.seq)
-            )
-    )"""  # noqa: S608  # constants only
+        order by t.seq
+        limit %(limit)s
+    ) as found"""  # noqa: S608  # constants only
+_BEFORE_AT_ONCE = 4
+"""One that is not reversed is enough, and few are."""
 
 
 def read_past(
@@ -224,9 +223,49 @@ def read_past(
     return Statement(_PAST, {**_arguments(book, asked), "since": since_seq}, decode)
 
 
-def read_firsts(book: int, asked: Sequence[Asked]) -> Statement[set[int]]:
-    """Which of them, by their place in `asked`, no other top-up came before."""
-    return Statement(_FIRST, _arguments(book, asked), lambda rows: {place for (place,) in rows})
+def read_firsts(book: int, asked: Sequence[Asked]) -> Steps[set[int]]:
+    """Which of them, by their place in `asked`, no other top-up came before that still stands.
+
+    Reversals are looked up by their identifiers: a number's debits, all that it ever used, are
+    not gone through.
+    """
+    firsts: set[int] = set()
+    afters = dict.fromkeys(range(len(asked)), 0)  # of those that are open: up to where they are
+    while afters:
+        found = yield _before(book, asked, afters)
+        places = {place for rows in found.values() for _seq, place in rows}
+        reversals = yield from read_reversed(book, places)
+        for i in list(afters):
+            rows = found.get(i, [])
+            gone = (reversals.get(place) for _seq, place in rows)
+            if not all(one and one.seq < asked[i].before_seq for one in gone):
+                del afters[i]
+            elif len(rows) < _BEFORE_AT_ONCE:
+                del afters[i]
+                firsts.add(i)
+            else:
+                afters[i] = rows[-1][0]
+    return firsts
+
+
+def _before(
+    book: int, asked: Sequence[Asked], afters: Mapping[int, int]
+) -> Statement[dict[int, list[tuple[int, int]]]]:
+    """The next few top-ups before each of these, behind there in the log."""
+    keys = list(afters)
+
+    def decode(rows: list[tuple[int, int, int]]) -> dict[int, list[tuple[int, int]]]:
+        found: dict[int, list[tuple[int, int]]] = {}
+        for i, seq, place in sorted(rows):
+            found.setdefault(keys[i], []).append((seq, place))
+        return found
+
+    arguments = {
+        **_arguments(book, [asked[i] for i in keys]),
+        "afters": encode_integers(Int8Array, [*afters.values()]),
+        "limit": _BEFORE_AT_ONCE,
+    }
+    return Statement(_BEFORE, arguments, decode)
 
 
 def _arguments(book: int, asked: Sequence[Asked]) -> dict[str, object]:

@@ -167,8 +167,7 @@ def read_credits(
         found = run(read_past(book, [asked[seq] for seq in counting], since_seq))
         pasts = dict(zip(counting, found, strict=True))
     firsts = {
-        asking[place]
-        for place in (run(read_firsts(book, [asked[seq] for seq in asking])) if asking else ())
+        asking[place] for place in run_steps(read_firsts(book, [asked[seq] for seq in asking]))
     }
     return [
         Credit(
