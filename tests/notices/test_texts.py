@@ -64,51 +64,51 @@ CASES: list[tuple[Data, str, str, str]] = [
     (
         topped_up(renewal=Renewed(PLAN, END), balance_minor=5_00),
         "Пополнение на 500 ₽. Баланс: 5 ₽. Тариф «Смарт» продлён до 28.02.",
-        "Topped up: RUB 500. Balance: RUB 5. Plan Smart is renewed until 28 Feb.",
-        "充值500卢布成功，余额5卢布。“智享”套餐续订至2月28日。",
+        "Topped up: RUB 500. Balance: RUB 5. Your Smart plan has been renewed until 28 Feb.",
+        "充值500卢布成功，余额5卢布。“智享”套餐已续订至2月28日。",
     ),
     (
         topped_up(Granted(Unit.BYTE, GIB), renewal=Renewed(PLAN, NEXT_DAY)),
         "+500 ₽, баланс 1 234,56 ₽. Тариф продлён до 01.03. Бонус: 1 ГБ.",
         "Topped up: RUB 500. Balance: RUB 1,234.56."
-        " Plan Smart is renewed until 1 Mar. Bonus: 1 GB.",
-        "充值500卢布成功，余额1,234.56卢布。“智享”套餐续订至3月1日。赠送1GB。",
+        " Your Smart plan has been renewed until 1 Mar. Bonus: 1 GB.",
+        "充值500卢布成功，余额1,234.56卢布。“智享”套餐已续订至3月1日。赠送1GB。",
     ),
     (
         LowBalance(balance_minor=45_20, currency="RUB"),
-        "На счёте осталось 45,20 ₽. Пополните его, чтобы оставаться на связи.",
+        "На счёте осталось 45,20 ₽. Пополните счёт, чтобы оставаться на связи.",
         "Your balance is low: RUB 45.20. Top up to stay connected.",
         "您的余额仅剩45.20卢布，请及时充值，以免影响使用。",
     ),
     (
         AllowanceNearlyUsed(unit=Unit.BYTE, left=1_268 * MIB, granted=6 * GIB),
-        "Израсходовано 79 % интернета. Остаток: 1,2 ГБ, было 6 ГБ.",
+        "Израсходовано 79 % интернета. Осталось 1,2 ГБ из 6 ГБ.",
         "You have used 79% of your data: 1.2 GB left out of 6 GB.",
         "您的流量已用79%，剩余1.2GB，共6GB。",
     ),
     (
         AllowanceNearlyUsed(unit=Unit.SECOND, left=21 * 60 + 59, granted=300 * 60),
-        "Израсходовано 92 % минут. Остаток: 21 минута, было 300 минут.",
+        "Израсходовано 92 % минут. Осталось 21 из 300 минут.",
         "You have used 92% of your minutes: 21 minutes left out of 300 minutes.",
         "您的通话时长已用92%，剩余21分钟，共300分钟。",
     ),
     (
         AllowanceNearlyUsed(unit=Unit.MESSAGE, left=1, granted=5),
-        "Израсходовано 80 % сообщений. Остаток: 1 сообщение, было 5 сообщений.",
+        "Израсходовано 80 % сообщений. Осталось 1 из 5 сообщений.",
         "You have used 80% of your messages: 1 message left out of 5 messages.",
         "您的短信已用80%，剩余1条短信，共5条短信。",
     ),
     (
         PlanEnds(plan=PLAN, ends_at=END, price_minor=500_00, balance_minor=120_50, currency="RUB"),
-        "Завтра закончится тариф «Смарт». Нужно 500 ₽, есть 120,50 ₽.",
-        "Your plan Smart ends tomorrow, 28 Feb."
+        "Завтра заканчивается тариф «Смарт». Нужно 500 ₽, на счёте 120,50 ₽.",
+        "Your Smart plan ends tomorrow, 28 Feb."
         " The next period costs RUB 500, your balance is RUB 120.50.",
         "“智享”套餐将于明天（2月28日）到期。续订需500卢布，余额120.50卢布，请充值。",
     ),
     (
         SignInCode(code="012345"),
         "Код для входа: 012345. Никому его не сообщайте.",
-        "Your sign-in code is 012345. Do not tell it to anyone.",
+        "Your sign-in code is 012345. Do not share it with anyone.",
         "登录验证码：012345，5分钟内有效，请勿告知他人。",
     ),
     (
@@ -129,9 +129,9 @@ CASES: list[tuple[Data, str, str, str]] = [
     ),
     (
         NoBalance(),
-        "По этому номеру сведений нет.",
-        "There is no information for this number.",
-        "没有该号码的信息。",
+        "Нет данных по этому номеру.",
+        "No information is available for this number.",
+        "未查询到该号码的信息。",
     ),
 ]
 
@@ -207,6 +207,47 @@ def test_money_is_exact_however_much_it_is() -> None:
     assert SPEECHES[Language.EN].money(2**63 - 1, "RUB") == "RUB 92,233,720,368,547,758.07"
 
 
+@pytest.mark.parametrize(
+    ("unit", "left", "granted", "text"),
+    [
+        (Unit.SECOND, 59, 300 * 60, "Осталось 59 секунд из 300 минут."),
+        (Unit.SECOND, 1, 21 * 60, "Осталась 1 секунда из 21 минуты."),
+        (Unit.SECOND, 5, 50, "Осталось 5 из 50 секунд."),
+        (Unit.MESSAGE, 2, 21, "Осталось 2 из 21 сообщения."),
+        (Unit.BYTE, 2 * GIB, 10 * GIB, "Осталось 2 ГБ из 10 ГБ."),
+    ],
+)
+def test_what_is_left_in_russian(unit: Unit, left: int, granted: int, text: str) -> None:
+    data = AllowanceNearlyUsed(unit=unit, left=left, granted=granted)
+    assert text_of(data, Language.RU).replace("\xa0", " ").endswith(f". {text}")
+
+
+@pytest.mark.parametrize(
+    ("balance_minor", "text"),
+    [
+        (50_00, "На счёте осталось 50 ₽. Пополните счёт, чтобы оставаться на связи."),
+        (1234_56, "На счёте 1 234,56 ₽. Пополните счёт, чтобы оставаться на связи."),
+        (10**17, "На счёте 1 000 000 000 000 000 ₽. Пополните счёт."),
+    ],
+)
+def test_a_low_balance_in_one_part(balance_minor: int, text: str) -> None:
+    told = text_of(LowBalance(balance_minor=balance_minor, currency="RUB"), Language.RU)
+    assert told.replace("\xa0", " ") == text
+
+
+def test_the_best_wording_of_a_plan_s_end() -> None:
+    data = PlanEnds(
+        plan={Language.RU: "X" * 70}, ends_at=END, price_minor=500_00, balance_minor=300_00,
+        currency="RUB",
+    )  # fmt: skip
+    best = (
+        f"Завтра, 28.02, заканчивается тариф «{'X' * 70}»."
+        " Для продления нужно 500 ₽, на счёте 300 ₽."
+    )
+    assert SPEECHES[Language.RU].plan_ends(data)[0].replace("\xa0", " ") == best
+    assert count(text_of(data, Language.RU)) == 1
+
+
 def test_what_fits_in_no_part_is_told_in_full() -> None:
     bonuses = [Granted(unit, 3_000) for unit in (Unit.MONEY, Unit.SECOND, Unit.MESSAGE)]
     text = text_of(topped_up(*bonuses, renewal=Renewed(PLAN, END)), Language.RU)
@@ -219,7 +260,7 @@ def test_a_name_that_costs_parts_is_left_out() -> None:
     """A letter that the GSM alphabet lacks would make three parts of one."""
     plan = PLAN | {Language.EN: "Łódź Unlimited"}
     data = topped_up(renewal=Renewed(plan, END))
-    text = "Topped up: RUB 500. Balance: RUB 1,234.56. Your plan is renewed until 28 Feb."
+    text = "Topped up: RUB 500. Balance: RUB 1,234.56. Your plan has been renewed until 28 Feb."
     assert text_of(data, Language.EN) == text
 
 
@@ -236,7 +277,7 @@ def test_over_ussd_the_balance_fits_in_one_part(language: Language) -> None:
 
 def test_dates_are_those_of_the_moment_s_zone() -> None:
     plan = topped_up(renewal=Renewed(PLAN, END.astimezone(ZoneInfo("Asia/Vladivostok"))))
-    assert text_of(plan, Language.ZH).endswith("续订至3月1日。")
+    assert text_of(plan, Language.ZH).endswith("已续订至3月1日。")
 
 
 def test_a_number_in_logs() -> None:

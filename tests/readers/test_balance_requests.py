@@ -73,10 +73,10 @@ def test_in_the_subscriber_s_language_whatever_the_word(number: Number) -> None:
 @pytest.mark.parametrize(
     ("word", "text"),
     [
-        ("баланс", "По этому номеру сведений нет."),
-        ("balance", "There is no information for this number."),
-        ("余额", "没有该号码的信息。"),
-        ("*100#", "По этому номеру сведений нет."),
+        ("баланс", "Нет данных по этому номеру."),
+        ("balance", "No information is available for this number."),
+        ("余额", "未查询到该号码的信息。"),
+        ("*100#", "Нет данных по этому номеру."),
     ],
 )
 def test_who_is_not_ours_learns_nothing(word: str, text: str) -> None:
@@ -89,7 +89,7 @@ def test_a_closed_number_is_as_one_that_never_was() -> None:
     row = new_number(new_branch())
     close(row)
     answer([Asked(row.number, "balance", SMS)])
-    assert told(row.number) == ["There is no information for this number."]
+    assert told(row.number) == ["No information is available for this number."]
 
 
 def test_what_is_asked_twice_at_once_is_answered_once(number: Number) -> None:

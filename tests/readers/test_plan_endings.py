@@ -59,7 +59,7 @@ def test_who_is_told(branch: Branch) -> None:
         block(on_plan(branch, TOMORROW)),
     ]
     assert remind(NOON) == 3
-    assert told(short) == ["Завтра, 02.03, закончится тариф «План». Нужно 300 ₽, на счёте 120 ₽."]
+    assert told(short) == ["Завтра заканчивается тариф «План». Нужно 300 ₽, на счёте 120 ₽."]
     assert [len(told(number)) for number in (midnight, last, *others)] == [1, 1] + [0] * 7
     midnight_at = TOMORROW.replace(hour=0)
     assert Notice.objects.get(number=short.number).expires_at == midnight_at
@@ -71,9 +71,7 @@ def test_what_counts_is_the_price_of_the_next_period(branch: Branch) -> None:
     going_up = on_plan(branch, TOMORROW, 400_00, version=cheap, next_version=dear)
     going_down = on_plan(branch, TOMORROW, 400_00, version=dear, next_version=cheap)
     assert remind(NOON) == 1
-    assert told(going_up) == [
-        "Завтра, 02.03, закончится тариф «План». Нужно 600 ₽, на счёте 400 ₽."
-    ]
+    assert told(going_up) == ["Завтра заканчивается тариф «План». Нужно 600 ₽, на счёте 400 ₽."]
     assert told(going_down) == []
 
 

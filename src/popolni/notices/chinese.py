@@ -50,7 +50,8 @@ class Chinese(Speech):
         if data.renewal is None:
             return [f"{text}{bonus}"]
         plan, until = data.renewal.plan[self.language], self.date(data.renewal.until)
-        return [f"{text}“{plan}”套餐续订至{until}。{bonus}", f"{text}套餐续订至{until}。{bonus}"]
+        renewed = f"套餐已续订至{until}。{bonus}"
+        return [f"{text}“{plan}”{renewed}", f"{text}{renewed}"]
 
     def low_balance(self, data: LowBalance) -> Sequence[str]:
         balance = self.money(data.balance_minor, data.currency)
@@ -78,4 +79,4 @@ class Chinese(Speech):
         return shorter_and_shorter(beginning, rest)
 
     def no_balance(self) -> Sequence[str]:
-        return ["没有该号码的信息。"]
+        return ["未查询到该号码的信息。"]

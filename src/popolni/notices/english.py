@@ -50,8 +50,8 @@ class English(Speech):
             return [f"{text}{bonus}"]
         plan, until = data.renewal.plan[self.language], self.date(data.renewal.until)
         return [
-            f"{text} Plan {plan} is renewed until {until}.{bonus}",
-            f"{text} Your plan is renewed until {until}.{bonus}",
+            f"{text} Your {plan} plan has been renewed until {until}.{bonus}",
+            f"{text} Your plan has been renewed until {until}.{bonus}",
         ]
 
     def low_balance(self, data: LowBalance) -> Sequence[str]:
@@ -69,10 +69,10 @@ class English(Speech):
         price = self.money(data.price_minor, data.currency)
         balance = self.money(data.balance_minor, data.currency)
         rest = f"ends tomorrow, {day}. The next period costs {price}, your balance is {balance}."
-        return [f"Your plan {data.plan[self.language]} {rest}", f"Your plan {rest}"]
+        return [f"Your {data.plan[self.language]} plan {rest}", f"Your plan {rest}"]
 
     def sign_in_code(self, data: SignInCode) -> Sequence[str]:
-        return [f"Your sign-in code is {data.code}. Do not tell it to anyone."]
+        return [f"Your sign-in code is {data.code}. Do not share it with anyone."]
 
     def balance(self, data: Balance) -> Sequence[str]:
         beginning = f"Balance: {self.money(data.money_minor, data.currency)}."
@@ -80,4 +80,4 @@ class English(Speech):
         return shorter_and_shorter(beginning, rest)
 
     def no_balance(self) -> Sequence[str]:
-        return ["There is no information for this number."]
+        return ["No information is available for this number."]

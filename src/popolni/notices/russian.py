@@ -61,22 +61,45 @@ class Russian(Speech):
 
     def low_balance(self, data: LowBalance) -> Sequence[str]:
         balance = self.money(data.balance_minor, data.currency)
-        return [f"На счёте осталось {balance}. Пополните его, чтобы оставаться на связи."]
+        return [
+            f"На счёте осталось {balance}. Пополните счёт, чтобы оставаться на связи.",
+            f"На счёте {balance}. Пополните счёт, чтобы оставаться на связи.",
+            f"На счёте {balance}. Пополните счёт.",
+        ]
 
     def allowance(self, data: AllowanceNearlyUsed) -> Sequence[str]:
         used = f"Израсходовано {used_percent(data)}{SPACE}% {_ALLOWANCES[data.unit]}"
-        left = self.amount(data.unit, data.left)
-        granted = self.amount(data.unit, data.granted)
-        return [f"{used}. Остаток: {left}, было {granted}.", f"{used}. Остаток: {left}."]
+        return [f"{used}. {self._left_of(data)}."]
+
+    def _left_of(self, data: AllowanceNearlyUsed) -> str:
+        left, granted = data.left, data.granted
+        if data.unit is Unit.MESSAGE:
+            of = self._genitive(granted, "сообщения", "сообщений")
+            return f"Осталось {self.figure(left)} из {of}"
+        if data.unit is Unit.BYTE:
+            return f"Осталось {self.size(left)} из {self.size(granted)}"
+        if granted < 60:
+            return f"Осталось {left} из {self._genitive(granted, 'секунды', 'секунд')}"
+        of = self._genitive(granted // 60, "минуты", "минут")
+        if left < 60:
+            word = self.plural(left, "Осталась", "Осталось", "Осталось")
+            return f"{word} {self.seconds(left)} из {of}"
+        return f"Осталось {self.figure(left // 60)} из {of}"
+
+    def _genitive(self, count: int, one: str, many: str) -> str:
+        return f"{self.figure(count)}{SPACE}{self.plural(count, one, many, many)}"
 
     def plan_ends(self, data: PlanEnds) -> Sequence[str]:
         plan, day = data.plan[self.language], self.date(data.ends_at)
+        ends, dated = "Завтра заканчивается тариф", f"Завтра, {day}, заканчивается тариф"
         price = self.money(data.price_minor, data.currency)
         balance = self.money(data.balance_minor, data.currency)
         return [
-            f"Завтра, {day}, закончится тариф «{plan}». Нужно {price}, на счёте {balance}.",
-            f"Завтра закончится тариф «{plan}». Нужно {price}, есть {balance}.",
-            f"Завтра закончится тариф. Нужно {price}, на счёте {balance}.",
+            f"{dated} «{plan}». Для продления нужно {price}, на счёте {balance}.",
+            f"{dated} «{plan}». Нужно {price}, на счёте {balance}.",
+            f"{ends} «{plan}». Нужно {price}, на счёте {balance}.",
+            f"{ends} «{plan}». Нужно {price}, есть {balance}.",
+            f"{ends}. Нужно {price}, на счёте {balance}.",
         ]
 
     def sign_in_code(self, data: SignInCode) -> Sequence[str]:
@@ -88,4 +111,4 @@ class Russian(Speech):
         return shorter_and_shorter(beginning, rest)
 
     def no_balance(self) -> Sequence[str]:
-        return ["По этому номеру сведений нет."]
+        return ["Нет данных по этому номеру."]

@@ -1,6 +1,6 @@
 """The phone of a number, in the demo: what it is told by SMS is here, where no SMSC is.
 
-It is in the language of the number's subscriber, as the phone would be, and loads itself anew.
+It is in the language of the number's subscriber, as the phone would be; it refreshes itself.
 """
 
 from collections.abc import Iterator
