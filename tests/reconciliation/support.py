@@ -96,14 +96,8 @@ class World:
     ) -> LogEntry:
         """A top-up that the terminal took `at` and sent at `sent_at`."""
         here = self.places[place]
-        transfer = Transfer(
-            transfer_id(self.channel.value, self.agent.pk, reference),
-            float_account(here.contract),
-            Kind.SUBSCRIBER_MONEY.account_id(here.numbers[number].number),
-            amount,
-            TOP_UPS[self.channel],
-            reference=reference,
-            reference_at=at if isinstance(said_at, str) else said_at,
+        transfer = top_up(self, reference, amount, place=place, number=number)._replace(
+            reference_at=at if isinstance(said_at, str) else said_at
         )
         (answer,) = run(post(here.book, [transfer], at=sent_at or at))
         assert answer.outcome.value == "created", answer
@@ -150,6 +144,20 @@ class World:
 
     def numbers_of(self, place: int = 0) -> list[int]:
         return [number.number for number in self.places[place].numbers]
+
+
+def top_up(
+    world: World, reference: str, amount: int = 100_00, *, place: int = 0, number: int = 0
+) -> Transfer:
+    here = world.places[place]
+    return Transfer(
+        transfer_id(world.channel.value, world.agent.pk, reference),
+        float_account(here.contract),
+        Kind.SUBSCRIBER_MONEY.account_id(here.numbers[number].number),
+        amount,
+        TOP_UPS[world.channel],
+        reference=reference,
+    )
 
 
 def new_number(contract: Contract) -> Number:

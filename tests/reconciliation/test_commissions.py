@@ -66,7 +66,7 @@ def test_a_day_is_paid_once_when_it_is_over(database_url: str) -> None:
         world.pay(f"{n}", here.at(f"1{n}:00:00"), amount)
     world.pay("after", here.at("00:00:00", NEXT))
     paid = 2 * share_minor(100_01, RATE) + share_minor(7, RATE)
-    midnight = here.at("00:00:00", NEXT)
+    midnight = here.at("00:05:00", NEXT)
     assert settle(midnight - timedelta(seconds=1)) == []
     before = left(world)
     assert [figures(row) for row in settle(midnight)] == [(DAY, 3, paid, 0, paid)]
@@ -108,7 +108,7 @@ def test_a_day_is_of_the_branchs_clock() -> None:
     world = settled(zone=OMSK)
     here = world.places[0]
     world.pay("1", here.at("23:30:00"))
-    row, *_ = settle(here.at("00:00:00", NEXT))
+    row, *_ = settle(here.at("00:05:00", NEXT))
     assert figures(row) == (DAY, 1, 250, 0, 250)
 
 
@@ -128,17 +128,17 @@ def test_what_is_reversed_is_taken_back_on_the_day_that_it_is() -> None:
     same = world.pay("same", here.at("10:00:00"))
     world.reverse(same, here.at("11:00:00"))
     gone = world.pay("gone", here.at("12:00:00"), 400_00)
-    (row,) = settle(here.at("00:00:00", NEXT))
+    (row,) = settle(here.at("00:05:00", NEXT))
     assert figures(row) == (DAY, 2, 1250, 250, 1000)
     Commission.objects.filter(contract=here.contract).update(basis_points=100)
     world.reverse(gone, here.at("12:00:00", NEXT))
     world.reverse(old, here.at("12:30:00", NEXT))  # nothing was earned with it
     world.pay("new", here.at("13:00:00", NEXT), 300_00)
-    (row,) = settle(here.at("00:00:00", NEXT + timedelta(days=1)))
+    (row,) = settle(here.at("00:05:00", NEXT + timedelta(days=1)))
     assert figures(row) == (NEXT, 1, 300, 1000, 0)
     before = left(world)
     world.pay("more", here.at("13:00:00", NEXT + timedelta(days=1)), 1_000_00)
-    (row,) = settle(here.at("00:00:00", NEXT + timedelta(days=2)))
+    (row,) = settle(here.at("00:05:00", NEXT + timedelta(days=2)))
     assert (row.earned_minor, row.carried_minor, row.paid_minor) == (1000, -700, 300)
     assert left(world) == before - 1_000_00 + 300
 
@@ -149,7 +149,7 @@ def test_a_closed_float_is_tried_again() -> None:
     world.pay("1", here.at("12:00:00"))
     account = float_account(here.contract)
     run(close_accounts(here.book, [account]))
-    midnight = here.at("00:00:00", NEXT)
+    midnight = here.at("00:05:00", NEXT)
     assert settle(midnight) == []
     assert not Settlement.objects.filter(contract=here.contract).exists()
     run(reopen_accounts(here.book, [account]))
@@ -159,9 +159,9 @@ def test_a_closed_float_is_tried_again() -> None:
 def test_each_channel_by_itself() -> None:
     world = settled()
     here = world.places[0]
-    Commission.objects.create(contract=here.contract, channel="api", basis_points=1_000)
+    Commission.objects.create(contract=here.contract, channel="api", basis_points=1_000, agreed_at=EARLY)
     world.pay("1", here.at("12:00:00"))
-    rows = settle(here.at("00:00:00", NEXT))
+    rows = settle(here.at("00:05:00", NEXT))
     assert {(row.channel, row.paid_minor) for row in rows} == {("api", 0), ("osmp", 250)}
     assert settle(datetime(2026, 11, 20, 22, tzinfo=UTC)) == []
 

@@ -1,11 +1,14 @@
 """The day's registry of ours, and whose file is missing."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
+from popolni.ledger.statements import post
 from popolni.protocols.registry import Reader, Row
 from popolni.reconciliation import daily
 from popolni.reconciliation.daily import (
@@ -16,7 +19,7 @@ from popolni.reconciliation.daily import (
     write_registries,
 )
 from popolni.reconciliation.models import RegistryLayout, WrittenRegistry
-from tests.reconciliation.support import DAY, MOSCOW, OMSK, World
+from tests.reconciliation.support import DAY, MOSCOW, OMSK, World, top_up
 
 pytestmark = pytest.mark.usefixtures("database_url")
 
@@ -70,6 +73,41 @@ def test_it_has_what_was_credited_that_day_in_each_branch() -> None:
     assert names == ["before", "after"]
 
 
+def test_what_is_still_being_posted_at_midnight_is_waited_for() -> None:
+    world = World()
+    here = world.places[0]
+    world.pay("1", here.at("12:00:00"))
+    posting = connection.copy()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            posting.ensure_connection()
+            with posting.connection.transaction(), posting.connection.cursor() as cursor:
+                cursor.execute("select from ledger.book where book = %s for update", [here.book])
+                asked = pool.submit(read_apart, world.layout)
+                while not cursor.execute(_WAITS).fetchone()[0]:
+                    pass
+                statement = post(
+                    here.book, [top_up(world, "late")], at=here.at("23:59:59")
+                )
+                cursor.execute(statement.sql, statement.arguments)
+            assert asked.result() == ["1", "late"]
+        finally:
+            posting.close()
+
+
+_WAITS = """
+    select count(*) > 0 from pg_locks
+    where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))
+"""
+
+
+def read_apart(layout: RegistryLayout) -> list[str]:
+    try:
+        return [name for name, _sum in read(layout, b"".join(registry(layout, DAY)))]
+    finally:
+        connection.close()
+
+
 def test_it_is_read_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     for n in range(7):
@@ -85,7 +123,7 @@ def test_it_is_written_once_when_the_day_is_over_everywhere(
 ) -> None:
     world = with_payments()
     monkeypatch.setenv(FOLDER, str(tmp_path))
-    midnight = world.places[0].at("00:00:00", NEXT)  # Moscow's comes after Omsk's
+    midnight = world.places[0].at("00:05:00", NEXT)  # Moscow's comes after Omsk's
     assert not is_over(world.layout, DAY, midnight - timedelta(seconds=1))
     assert write_registries(midnight - timedelta(seconds=1)) == []
     (row,) = write_registries(midnight)

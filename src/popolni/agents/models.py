@@ -134,7 +134,7 @@ class Commission(models.Model):
     basis_points = models.PositiveSmallIntegerField(
         _("commission, hundredths of a per cent"), validators=[MaxValueValidator(10_000)]
     )
-    agreed_at = models.DateTimeField(default=timezone.now, editable=False)
+    agreed_at = models.DateTimeField(_("agreed at"), default=timezone.now, editable=False)
 
     class Meta:
         verbose_name = _("commission")

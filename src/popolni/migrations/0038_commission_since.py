@@ -13,11 +13,17 @@ class Migration(migrations.Migration):
             model_name="commission",
             name="agreed_at",
             # Of those that are there nobody knows: they are paid as they were.
-            field=models.DateTimeField(default=datetime(2000, 1, 1, tzinfo=UTC), editable=False),
+            field=models.DateTimeField(
+                default=datetime(2000, 1, 1, tzinfo=UTC),
+                editable=False,
+                verbose_name="agreed at",
+            ),
         ),
         migrations.AlterField(
             model_name="commission",
             name="agreed_at",
-            field=models.DateTimeField(default=django.utils.timezone.now, editable=False),
+            field=models.DateTimeField(
+                default=django.utils.timezone.now, editable=False, verbose_name="agreed at"
+            ),
         ),
     ]

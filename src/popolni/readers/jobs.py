@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
-from django.utils import timezone
 
 from popolni.core.reason import reason_of
 from popolni.ledger.failures import LOST, is_lost
 from popolni.readers.frame import say
+from popolni.topups.clock import read_now
 
 POLL_S = 1.0
 LEASE_S = 60
@@ -61,10 +61,10 @@ class Job:
 
 
 def by_clock(run: Callable[[datetime], object]) -> Callable[[], None]:
-    """A job's `run` of what does all that is due at a moment: now."""
+    """A job's `run` of what does all that is due at a moment: now, by the ledger's clock."""
 
     def part() -> None:
-        run(timezone.now())
+        run(read_now())
 
     return part
 

@@ -25,8 +25,9 @@ from popolni.ledger.chart import TOP_UPS, Code, Kind
 from popolni.ledger.client import atomic, run
 from popolni.ledger.model import Transfer, TransferFlags
 from popolni.ledger.statements import post
+from popolni.reconciliation.daily import ENDS_AFTER
 from popolni.reconciliation.models import Settlement
-from popolni.topups.facts import read_first_seqs
+from popolni.topups.clock import read_places_of
 
 DAYS_MAX = 400
 """How far back days are settled that were not."""
@@ -75,6 +76,7 @@ class Day(NamedTuple):
 def settle_commissions(now: datetime) -> list[Settlement]:
     """Settles the days that are over and not settled; the rows it made.
 
+    `now` is of the ledger's clock; a day is over `daily.ENDS_AFTER` after its midnight.
     To be called as often as one likes, by any number of processes.
     """
     made = []
@@ -93,7 +95,7 @@ def _channels(contract: Contract) -> list[Channel]:
 
 def _settle_channel(contract: Contract, channel: Channel, now: datetime) -> list[Settlement]:
     zone = ZoneInfo(contract.branch.time_zone)
-    today = now.astimezone(zone).date()
+    today = (now - ENDS_AFTER).astimezone(zone).date()
     rows = Settlement.objects.filter(contract=contract, channel=channel)
     before = rows.order_by("day").last()
     first = before.day + timedelta(days=1) if before else _agreed(contract, channel, zone)
@@ -173,12 +175,13 @@ def _read(contract: Contract, channel: Channel, day: date, zone: ZoneInfo) -> Da
     book = contract.branch.book
     begins = datetime.combine(day, datetime.min.time(), zone)
     ends = datetime.combine(day + timedelta(days=1), datetime.min.time(), zone)
+    first, end = read_places_of(book, [begins, ends])
     arguments = {
         "book": book,
         "account": float_account(contract),
         "code": TOP_UPS[channel].value,
-        "first": run(read_first_seqs([(book, begins)]))[book],
-        "end": run(read_first_seqs([(book, ends)]))[book],
+        "first": first,
+        "end": end,
     }
     with connection.cursor() as cursor:
         cursor.execute(_EARNED, arguments)

@@ -21,11 +21,10 @@ from django.utils import timezone
 from popolni.agents.models import Contract
 from popolni.core.channel import Channel
 from popolni.ledger.chart import SUBJECT_MAX, TOP_UPS, Code, Kind
-from popolni.ledger.client import run
 from popolni.ledger.model import TransferFlags
 from popolni.protocols.registry import Row, Writer, seconds_of
 from popolni.reconciliation.models import Reconciliation, RegistryLayout, WrittenRegistry
-from popolni.topups.facts import read_first_seqs
+from popolni.topups.clock import read_places_of
 from popolni.topups.rules import RECEIPT_DIGITS
 
 FOLDER = "POPOLNI_REGISTRIES"
@@ -35,6 +34,8 @@ DAYS_BACK_MAX = 31
 MISSING_DAYS_MAX = 7
 """How far back a missing file is told of."""
 PAGE = 20_000
+ENDS_AFTER = timedelta(minutes=5)
+"""How long after midnight a day is closed: by then what began before it has ended."""
 
 # What was credited in a book's window, but for what was reversed in it.
 _PAGE = f"""
@@ -86,13 +87,12 @@ def zones_of(layout: RegistryLayout) -> dict[int, ZoneInfo]:
 
 def windows_of(layout: RegistryLayout, day: date) -> list[Window]:
     """Where in each book's log the day is."""
-    zones = zones_of(layout)
-    if not zones:
-        return []
-    firsts = run(read_first_seqs([(book, begin_of(day, zone)) for book, zone in zones.items()]))
     next_day = day + timedelta(days=1)
-    ends = run(read_first_seqs([(book, begin_of(next_day, zone)) for book, zone in zones.items()]))
-    return [Window(book, zone, firsts[book], ends[book]) for book, zone in zones.items()]
+    windows = []
+    for book, zone in zones_of(layout).items():
+        first, end = read_places_of(book, [begin_of(day, zone), begin_of(next_day, zone)])
+        windows.append(Window(book, zone, first, end))
+    return windows
 
 
 def registry(layout: RegistryLayout, day: date) -> Iterator[bytes]:
@@ -143,11 +143,14 @@ def _pages(layout: RegistryLayout, window: Window) -> Iterator[list[Row]]:
 
 
 def is_over(layout: RegistryLayout, day: date, now: datetime) -> bool:
-    """Whether the day has ended in all the agent's branches."""
+    """Whether the day has ended in all the agent's branches, and all of it is in the log.
+
+    `now` is of the ledger's clock.
+    """
     if day >= now.date() + timedelta(days=1):  # also the last day that there is
         return False
     next_day = day + timedelta(days=1)
-    return all(now >= begin_of(next_day, zone) for zone in zones_of(layout).values())
+    return all(now >= begin_of(next_day, zone) + ENDS_AFTER for zone in zones_of(layout).values())
 
 
 def write_registries(now: datetime) -> list[WrittenRegistry]:

@@ -34,6 +34,7 @@ from popolni.catalog.labels import CHANNELS
 from popolni.reconciliation.daily import file_name, is_over, registry
 from popolni.reconciliation.models import COLUMNS, TOTAL_COLUMNS, RegistryLayout, WrittenRegistry
 from popolni.reconciliation.rules import FIRST_DAY
+from popolni.topups.clock import read_now
 from popolni.web.office.base import require
 from popolni.web.office.credential_pages import Context
 from popolni.web.office.fields import key_of
@@ -177,7 +178,7 @@ def page(request: HttpRequest, pk: str, each_context: Context) -> HttpResponse:
 
 def _ours(row: RegistryLayout) -> list[dict[str, Any]]:
     """The days that are over, the newest first, with what was in those that were written."""
-    now = timezone.now()
+    now = read_now()
     written = {
         one.day: one for one in WrittenRegistry.objects.filter(layout=row).order_by("-day")[:99]
     }
@@ -206,7 +207,7 @@ def download(request: HttpRequest, pk: int, channel: str, day: str) -> HttpRespo
         wanted = date.fromisoformat(day)
     except ValueError as error:
         raise Http404 from error
-    if row is None or wanted < FIRST_DAY or not is_over(row, wanted, timezone.now()):
+    if row is None or wanted < FIRST_DAY or not is_over(row, wanted, read_now()):
         raise Http404
     response = StreamingHttpResponse(
         registry(row, wanted), content_type=f"text/csv; charset={row.encoding}"
