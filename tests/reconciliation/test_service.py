@@ -15,6 +15,7 @@ from popolni.reconciliation import matching, service
 from popolni.reconciliation.models import Difference, Reconciliation, RegistryLayout, UploadedPart
 from popolni.reconciliation.service import (
     Span,
+    compare_upload,
     compare_uploads,
     faults_of,
     from_path,
@@ -403,6 +404,37 @@ def test_what_someone_else_compares_is_left_to_them() -> None:
     first.refresh_from_db()
     second.refresh_from_db()
     assert (first.state, second.state) == ("waiting", "done")
+
+
+@pytest.mark.usefixtures("_nothing_waits")
+def test_who_comes_late_leaves_what_was_found() -> None:
+    world = World()
+    run_ = waiting(world, b"rubbish\n")
+    stale = Reconciliation.objects.get(pk=run_.pk)
+    assert compare_upload(run_).state == "unreadable"
+    late = compare_upload(stale)
+    assert (late.state, late.faults_count) == ("unreadable", 1)
+    assert faults_of(late)[0].excerpt == "rubbish"
+
+
+def test_an_upload_is_compared_again_until_something_is_made_of_it() -> None:
+    world, user = World(columns=["reference", "sum"], sum_unit="kopecks"), new_user()
+    world.pay("1", world.places[0].at("12:00:00"))
+    blocks = source(b"1;100\n").blocks
+    days = Span(DAY, DAY)
+    run_ = compare_upload(upload(world.layout, "r.csv", blocks, days, by=user))
+    assert found(run_) == {("sum_differs", "1", "", "open")}
+    RegistryLayout.objects.filter(pk=world.layout.pk).update(sum_unit="rubles")
+    assert upload(world.layout, "r.csv", blocks, days, by=user).state == "done"
+    again = upload(world.layout, "r.csv", blocks, days, by=user, again=True)
+    assert (again.pk, again.state, found(again)) == (run_.pk, "waiting", set())
+    again = compare_upload(again)
+    assert (again.state, again.matched, found(again)) == ("done", 1, set())
+    Difference.objects.create(run=again, kind="only_ours", reference="x", state="asked")
+    with pytest.raises(UserError, match="being settled"):
+        upload(world.layout, "r.csv", blocks, days, by=user, again=True)
+    again.refresh_from_db()
+    assert again.state == "done"
 
 
 @pytest.mark.parametrize("day", [date(1999, 12, 31), date(9999, 12, 31), date(1, 1, 1)])

@@ -229,8 +229,21 @@ def compare_run(
         raise UserError(_("this file is being compared right now")) from error
 
 
+def compare_upload(run: Reconciliation) -> Reconciliation:
+    """The same of what was uploaded, if it still waits."""
+    try:
+        return _compare_alone(run, from_parts(run), is_upload=True)
+    except matching.Busy as error:
+        raise UserError(_("this file is being compared right now")) from error
+
+
 def _compare_alone(
-    run: Reconciliation, source: Source, *, again: bool = False, progress: Progress = ignore
+    run: Reconciliation,
+    source: Source,
+    *,
+    again: bool = False,
+    is_upload: bool = False,
+    progress: Progress = ignore,
 ) -> Reconciliation:
     """The same. Raises Busy, too."""
     if connection.in_atomic_block:
@@ -238,6 +251,8 @@ def _compare_alone(
     with matching.working(run.pk) as raw:
         run.refresh_from_db()
         if run.state == State.DONE and not again:
+            return run
+        if is_upload and not _waits(run):  # somebody was faster
             return run
         _begin_anew(run)
         try:
@@ -250,12 +265,17 @@ def _compare_alone(
     return run
 
 
+def _waits(run: Reconciliation) -> bool:
+    is_due = run.state in (State.WAITING, State.RUNNING)
+    return is_due and UploadedPart.objects.filter(run=run, place=0).exists()
+
+
 def _waits_again(run: Reconciliation) -> None:
     rows = Reconciliation.objects.filter(pk=run.pk, state=State.RUNNING)
     rows.update(state=State.WAITING, progress=0)
 
 
-def _begin_anew(run: Reconciliation) -> None:
+def _begin_anew(run: Reconciliation, state: State = State.RUNNING) -> None:
     """Nothing is left of what was found before; UserError if something was made of it."""
     rows = Difference.objects.filter(run=run)
     with transaction.atomic():
@@ -268,7 +288,7 @@ def _begin_anew(run: Reconciliation) -> None:
         rows.delete()
         Elsewhere.objects.filter(run=run).delete()
         Reconciliation.objects.filter(pk=run.pk).update(
-            state=State.RUNNING, progress=0, faults=[], faults_count=0
+            state=state, progress=0, faults=[], faults_count=0
         )
 
 
@@ -371,8 +391,12 @@ def upload(
     span: Span,
     *,
     by: User,
+    again: bool = False,
 ) -> Reconciliation:
-    """Keeps a file of which the run may be made by any process (`compare_uploads`)."""
+    """Keeps a file of which the run may be made by any process (`compare_uploads`).
+
+    `again`: also of one that was compared, as `reconcile`. Raises UserError.
+    """
     digest, size = hashlib.sha256(), 0
     for block in blocks():
         digest.update(block)
@@ -385,6 +409,9 @@ def upload(
         run = Reconciliation.objects.select_for_update(no_key=True).get(pk=run.pk)
         if run.state == State.UNREADABLE:  # the layout may be another one now
             Reconciliation.objects.filter(pk=run.pk).update(state=State.WAITING)
+        elif run.state == State.DONE and again:
+            _begin_anew(run, State.WAITING)
+            run.state = State.WAITING
         if run.state == State.DONE or UploadedPart.objects.filter(run=run).exists():
             return run
         for place, block in enumerate(blocks() if size else [b""]):  # part 0 is always there
@@ -407,7 +434,7 @@ def compare_uploads(limit: int = 10) -> int:
         if done == limit:
             break
         try:
-            _compare_alone(run, from_parts(run))
+            _compare_alone(run, from_parts(run), is_upload=True)
         except matching.Busy:
             continue
         except _LOST as error:

@@ -43,8 +43,8 @@ def send(client: Client, world: World, data: bytes, **more: str) -> Any:
     return client.post(reverse(ADD), {**fields, "file": SimpleUploadedFile("r.csv", data)})
 
 
-def sent_run(client: Client, world: World, data: bytes) -> Reconciliation:
-    response = send(client, world, data)
+def sent_run(client: Client, world: World, data: bytes, **more: str) -> Reconciliation:
+    response = send(client, world, data, **more)
     assert response.status_code == 302, response.content.decode()
     run = Reconciliation.objects.get(pk=int(response["Location"].split("/")[-3]))
     assert response["Location"] == page_of(run)
@@ -80,6 +80,10 @@ def test_a_file_is_sent_and_its_differences_are_shown(world: World) -> None:
     assert str(world.agent) in text_of(client, reverse("admin:popolni_reconciliation_changelist"))
     again = sent_run(client, world, lines_of(world))
     assert again.pk == run.pk
+    assert "Compare again" in text_of(client, page_of(run))
+    RegistryLayout.objects.filter(pk=world.layout.pk).update(sum_unit="kopecks")
+    anew = sent_run(client, world, lines_of(world), again="on")
+    assert (anew.pk, anew.state) == (run.pk, "unreadable")
 
 
 def test_a_large_file_is_left_to_the_worker(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

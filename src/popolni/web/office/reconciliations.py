@@ -16,7 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
-from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelect2Widget
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminSelect2Widget,
+    UnfoldBooleanWidget,
+)
 
 from popolni.catalog.formats import plain_number, right
 from popolni.core.errors import UserError
@@ -25,8 +29,7 @@ from popolni.reconciliation.service import (
     BLOCK,
     FILE_BYTES_MAX,
     Span,
-    compare_run,
-    from_parts,
+    compare_upload,
     upload,
 )
 from popolni.web.office import difference_pages
@@ -75,6 +78,16 @@ class UploadForm(forms.Form):
     )
     file = forms.FileField(
         label=gettext_lazy("File"), allow_empty_file=True, widget=UnfoldAdminFileFieldWidget()
+    )
+
+    again = forms.BooleanField(
+        label=gettext_lazy("Compare again"),
+        required=False,
+        help_text=gettext_lazy(
+            "Also a file that was compared before, as long as nobody asked to settle any of its "
+            "differences."
+        ),
+        widget=UnfoldBooleanWidget(),
     )
 
     def __init__(self, data: Any = None, files: Any = None, initial: Any = None) -> None:
@@ -247,9 +260,14 @@ def _send(request: HttpRequest, form: UploadForm) -> Reconciliation:
         yield from file.chunks(BLOCK)
 
     layout: RegistryLayout = form.cleaned_data["layout"]
-    run = upload(layout, file.name, blocks, form.span(), by=user_of(request))
+    again = form.cleaned_data["again"]
+    run = upload(layout, file.name, blocks, form.span(), by=user_of(request), again=again)
     if run.state == State.DONE:
-        messages.info(request, _("This file was compared before; this is what came of it."))
+        text = _(
+            "This file was compared before; this is what came of it. If the layout is another one "
+            "now, send it with “Compare again” ticked."
+        )
+        messages.info(request, text)
     elif run.bytes <= AT_ONCE_BYTES_MAX:
-        run = compare_run(run, from_parts(run))
+        run = compare_upload(run)
     return run
