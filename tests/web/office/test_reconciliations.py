@@ -243,7 +243,8 @@ def test_a_registry_of_ours_is_downloaded(world: World) -> None:
     data = b"".join(response.streaming_content)
     assert data.count(b"\r\n") == 2
     assert b"extra;20261120100000;" in data
-    assert f"{world.agent.code}_osmp_2026-11-20.csv" in response["Content-Disposition"]
+    assert f"{world.agent.code}_osmp_2026-11-20.txt" in response["Content-Disposition"]
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
     today = timezone.localdate().isoformat()
     for channel, day in (("osmp", today), ("api", DAY.isoformat()), ("osmp", "2026-13-45")):
         assert client.get(reverse(name, args=(world.agent.pk, channel, day))).status_code == 404

@@ -210,9 +210,11 @@ def download(request: HttpRequest, pk: int, channel: str, day: str) -> HttpRespo
     if row is None or wanted < FIRST_DAY or not is_over(row, wanted, read_now()):
         raise Http404
     response = StreamingHttpResponse(
-        registry(row, wanted), content_type=f"text/csv; charset={row.encoding}"
+        registry(row, wanted), content_type=f"text/plain; charset={row.encoding}"
     )
-    response["Content-Disposition"] = f'attachment; filename="{file_name(row, wanted)}"'
+    # No spreadsheet opens it by itself: what agents call their payments may look like a formula.
+    name = file_name(row, wanted).removesuffix(".csv")
+    response["Content-Disposition"] = f'attachment; filename="{name}.txt"'
     response["Cache-Control"] = "no-store"
     return response  # type: ignore[return-value]  # as Django's own views
 
