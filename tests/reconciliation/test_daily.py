@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from popolni.ledger.statements import post
+from popolni.ledger.client import atomic, run
+from popolni.ledger.statements import lock_book, post
 from popolni.protocols.registry import Reader, Row
 from popolni.reconciliation import daily
 from popolni.reconciliation.daily import (
@@ -77,22 +78,16 @@ def test_what_is_still_being_posted_at_midnight_is_waited_for() -> None:
     world = World()
     here = world.places[0]
     world.pay("1", here.at("12:00:00"))
-    posting = connection.copy()
     with ThreadPoolExecutor(1) as pool:
-        try:
-            posting.ensure_connection()
-            with posting.connection.transaction(), posting.connection.cursor() as cursor:
-                cursor.execute("select from ledger.book where book = %s for update", [here.book])
-                asked = pool.submit(read_apart, world.layout)
-                while not cursor.execute(_WAITS).fetchone()[0]:
-                    pass
-                statement = post(
-                    here.book, [top_up(world, "late")], at=here.at("23:59:59")
-                )
-                cursor.execute(statement.sql, statement.arguments)
-            assert asked.result() == ["1", "late"]
-        finally:
-            posting.close()
+        with atomic(), connection.cursor() as cursor:
+            run(lock_book(here.book))
+            asked = pool.submit(read_apart, world.layout)
+            while True:
+                cursor.execute(_WAITS)
+                if cursor.fetchone()[0] or asked.done():
+                    break
+            run(post(here.book, [top_up(world, "late")], at=here.at("23:59:59")))
+        assert asked.result() == ["1", "late"]
 
 
 _WAITS = """

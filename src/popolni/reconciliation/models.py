@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop, pgettext_lazy
 
 from popolni.agents.models import Agent, Contract
 from popolni.catalog.labels import CHANNELS
@@ -281,7 +281,7 @@ class Difference(models.Model):
         """
 
         EDGE = "edge", _("may be in the next day's file")
-        OPEN = "open", _("open")
+        OPEN = "open", pgettext_lazy("a difference", "open")
         FOUND = "found", _("found in another file")
         ASKED = "asked", _("waiting for approval")
         ACCEPTED = "accepted", _("accepted")

@@ -12,7 +12,7 @@ from django.utils import formats
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from popolni.catalog.formats import money, plain_number
 from popolni.catalog.operators.models import Branch
@@ -54,7 +54,7 @@ WHAT_IT_DOES = {
     Action.ACCEPT: gettext_lazy("No money is moved; the note says why it stays as it is."),
 }
 STATES: dict[str, tuple[Any, Q]] = {
-    "open": (gettext_lazy("open"), actions.OPEN),
+    "open": (pgettext_lazy("a difference", "open"), actions.OPEN),
     "waiting": (gettext_lazy("waiting for approval"), actions.WAITING),
     "settled": (gettext_lazy("settled"), actions.SETTLED),
     "edge": (gettext_lazy("may be in the next day's file"), Q(state=State.EDGE)),

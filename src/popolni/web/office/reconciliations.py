@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_POST
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.widgets import (
@@ -137,7 +137,7 @@ class ReconciliationAdmin(ReadOnly, RoomAdmin):
         """Who may send a file."""
         return bool(request.user.has_perm(ADD))
 
-    @display(description=gettext_lazy("days"))
+    @display(description=pgettext_lazy("of a registry", "days"))
     def days(self, row: Reconciliation) -> str:
         """One, or from and to."""
         return difference_pages.days_of(row)
