@@ -159,7 +159,9 @@ def test_a_closed_float_is_tried_again() -> None:
 def test_each_channel_by_itself() -> None:
     world = settled()
     here = world.places[0]
-    Commission.objects.create(contract=here.contract, channel="api", basis_points=1_000, agreed_at=EARLY)
+    Commission.objects.create(
+        contract=here.contract, channel="api", basis_points=1_000, agreed_at=EARLY
+    )
     world.pay("1", here.at("12:00:00"))
     rows = settle(here.at("00:05:00", NEXT))
     assert {(row.channel, row.paid_minor) for row in rows} == {("api", 0), ("osmp", 250)}

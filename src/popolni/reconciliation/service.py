@@ -384,7 +384,7 @@ def _finish(run: Reconciliation, row: RegistryLayout, tally: Tally, keeper: Keep
 # Uploads
 
 
-def upload(
+def upload(  # noqa: PLR0913  # what, of which days, whose, and how
     layout: RegistryLayout,
     name: str,
     blocks: Callable[[], Iterator[bytes]],

@@ -56,6 +56,7 @@ def read_first_seqs(moments: Sequence[tuple[int, datetime]]) -> Statement[dict[i
     books, ats = zip(*moments, strict=True) if moments else ((), ())
     return Statement(_FIRST_SEQ, (encode_integers(Int4Array, books), encode_times(ats)), dict)
 
+
 _MISSED = """
         cross join lateral (  -- what a pending one did not become
             select case when t.flags & 2 = 0 then 0 else coalesce((
