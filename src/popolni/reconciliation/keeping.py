@@ -172,7 +172,7 @@ _LOCK_FOUND = f"""
     where {_IS_FOUND}
     order by d.id
     for no key update of d
-"""  # constants only
+"""  # noqa: S608  # constants only
 # Its reversal must not be approved any more.
 _NOT_WANTED = f"""
     select distinct asked.id
@@ -181,7 +181,7 @@ _NOT_WANTED = f"""
     join popolni_adjustment as asked on asked.id = d.adjustment_id
     where {_IS_FOUND} and asked.status = 'waiting'
     order by asked.id
-"""  # constants only
+"""  # noqa: S608  # constants only
 _FOUND = f"""
     update popolni_difference as d set state = 'found'
     from popolni_reconciliation as run
@@ -192,7 +192,7 @@ _FOUND = f"""
             where asked.id = d.adjustment_id and asked.status in ('waiting', 'posted')
         )
     returning d.run_id, d.edge_day is null
-"""  # constants only
+"""  # noqa: S608  # constants only
 # At an edge, and the other day's registry is there: it is in neither.
 _OPENED = """
     update popolni_difference as d set state = 'open', edge_day = null
