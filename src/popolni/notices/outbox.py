@@ -230,9 +230,11 @@ class Outcome(NamedTuple):
 
 def claim(limit: int, under_way: Sequence[int] = ()) -> list[Claim]:
     """Takes what is due, the most urgent first; nothing that is too late, or under way here."""
-    values: dict[str, Any] = {
-        "limit": limit, "lease_s": LEASE_S, "under_way": list(under_way),
-    }  # fmt: skip
+    values: dict[str, int | list[int]] = {
+        "limit": limit,
+        "lease_s": LEASE_S,
+        "under_way": list(under_way),
+    }
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
         rows = [_claim_of(row) for row in cursor.fetchall()]
