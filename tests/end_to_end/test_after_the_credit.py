@@ -19,8 +19,10 @@ import pytest
 from django.utils import timezone
 
 from popolni.catalog.operators.models import Branch
+from popolni.catalog.promotions.models import PromotionBudget
+from popolni.catalog.promotions.service import budget_account
 from popolni.core.language import Language
-from popolni.ledger.chart import Code
+from popolni.ledger.chart import Code, Kind
 from popolni.ledger.client import run
 from popolni.ledger.statements import open_accounts, read_log
 from popolni.ledger.verify import Fault, verify
@@ -32,7 +34,7 @@ from tests.conftest import SOURCE, migrated_database
 from tests.end_to_end.load import Load, Paid
 from tests.notices.smsc import Smsc
 from tests.subscribers.support import new_plan
-from tests.switch.catalogue import make_catalogue
+from tests.switch.catalogue import make_catalogue, move
 from tests.switch.support import default_database, password_of, running, wait_for
 
 PER_S, SECONDS = 200, 8
@@ -63,6 +65,8 @@ def open_lapsed(count: int) -> None:
     plan = new_plan(branch.operator, price_minor=PRICE)
     before = timezone.now() - timedelta(days=40)
     ended = before + timedelta(days=30)
+    budget = budget_account(PromotionBudget.objects.get(branch=branch))
+    move(branch.book, Kind.ISSUED_BYTES.account_id(), budget, count * GIB, Code.BUDGET_FUNDING)
     people = [Subscriber.objects.create(language=language.value) for language in Language]
     numbers = range(FIRST, FIRST + count)
     Number.objects.bulk_create(

@@ -172,7 +172,7 @@ _LOCK_FOUND = f"""
     where {_IS_FOUND}
     order by d.id
     for no key update of d
-"""  # noqa: S608  # constants only
+"""
 # Its reversal must not be approved any more.
 _NOT_WANTED = f"""
     select distinct asked.id
