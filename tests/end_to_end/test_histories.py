@@ -62,7 +62,7 @@ acts = st.builds(
     st.integers(0, NUMBERS - 1),
     st.integers(0, 2),
     st.sampled_from([timedelta(hours=1), timedelta(days=1), timedelta(days=9), timedelta(days=40)]),
-    st.none() | st.integers(1, 40),
+    st.none() | st.integers(2, 81) | st.sampled_from([-2, -2, -4, -6]),
 )
 _lives = count(1)
 

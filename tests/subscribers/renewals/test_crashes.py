@@ -89,25 +89,28 @@ acts = st.builds(
     st.integers(0, NUMBERS - 1),
     st.integers(0, 2),
     st.sampled_from([timedelta(hours=1), timedelta(days=1), timedelta(days=9), timedelta(days=70)]),
-    st.none() | st.integers(1, 14),
+    st.none() | st.integers(2, 29) | st.integers(-5, -2),
 )
 
 
 @contextmanager
 def crashing(at: int | None) -> Iterator[None]:
-    """The n-th statement or COMMIT from now on is the last: an odd one is not sent any more.
+    """The n-th statement or COMMIT from now on is the last; `at` is 2 n, or 2 n + 1.
 
-    An even one is done, and nobody hears the answer.
+    An odd one is not sent any more. An even one is done, and nobody hears the answer. Or, of a
+    negative one, only COMMITs count.
     """
     seen = 0
+    last, is_lost = divmod(abs(at or 0), 2)
+    is_of_commits = at is not None and at < 0
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             nonlocal seen
             seen += 1
-            if seen != at:
+            if seen != last:
                 return real(*args, **options)
-            if at % 2 == 0:
+            if not is_lost:
                 real(*args, **options)
             raw = connection.connection
             assert raw is not None
@@ -116,14 +119,17 @@ def crashing(at: int | None) -> Iterator[None]:
 
         return call
 
+    execute = psycopg.Cursor.execute
     with (
-        mock.patch.object(psycopg.Cursor, "execute", counted(psycopg.Cursor.execute)),
+        mock.patch.object(
+            psycopg.Cursor, "execute", execute if is_of_commits else counted(execute)
+        ),
         mock.patch.object(psycopg.Connection, "commit", counted(psycopg.Connection.commit)),
     ):
         try:
             yield
         finally:
-            if at is not None and seen >= at:
+            if at is not None and seen >= last:
                 wrapper = django.db.connections["default"]
                 if wrapper.connection is not None:
                     wrapper.connection.close()
