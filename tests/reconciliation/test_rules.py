@@ -122,7 +122,11 @@ def differs(line: Theirs, entry: Ours) -> Kind | None:
     checks = {
         Kind.NUMBER_DIFFERS: line.number not in (None, entry.number),
         Kind.SUM_DIFFERS: line.amount_minor != entry.amount_minor,
-        Kind.DATE_DIFFERS: not is_same_day(line.at, entry.at, DAYS),
+        Kind.DATE_DIFFERS: not any(
+            is_same_day(line.at, moment, DAYS)
+            for moment in (entry.at, entry.other_at)
+            if moment is not None
+        ),
     }
     return next((kind for kind, differ in checks.items() if differ), None)
 

@@ -160,7 +160,7 @@ BROKEN: dict[str, tuple[str, Storm]] = {
     "answer_repeats_anew": ("was acknowledged as", until(PAID, 60)),
     # The second time there may be no money left, and then it is refused.
     "reverse_again": ("was reversed [2-9] times|yet it is reversed", until("cancellation", 20)),
-    "forget_what_was_cancelled": ("cancelled, yet it is credited", until("given up", 30)),
+    "forget_what_was_cancelled": ("cancelled, but it is credited", until("given up", 30)),
     "overlook_what_is_under_way": (", by one process", until(PAID, 1)),
 }
 

@@ -113,7 +113,7 @@ def new_branch_book(ledger: Ledger) -> int:
     operator, _new = Operator.objects.get_or_create(
         code="metrics",
         defaults={
-            "name_ru": "М", "name_en": "M", "name_zh": "M", "colour": "#112233", "mnc": "956",
+            "name_ru": "М", "name_en": "M", "name_zh": "M", "colour": "#112233", "mnc": "957",
             "balance_ussd": "*100#", "profile": profile,
         },
     )  # fmt: skip

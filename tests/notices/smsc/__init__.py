@@ -63,6 +63,8 @@ class Smsc:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if not line.endswith("\n"):
+                return  # it was killed in the middle of it
             self.events.append(json.loads(line) | {"seen_s": time.monotonic()})
 
     @property
