@@ -27,7 +27,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 # A failure prints the blob that repeats it; `--hypothesis-seed N` repeats a whole run.
 _common = hypothesis.settings(deadline=None, print_blob=True, stateful_step_count=15)
-hypothesis.settings.register_profile("ci", _common, max_examples=600)
+hypothesis.settings.register_profile("ci", _common, max_examples=2_000)
 hypothesis.settings.register_profile("long", _common, max_examples=100_000)
 hypothesis.settings.register_profile("quick", _common, max_examples=100)
 hypothesis.settings.load_profile("ci")

@@ -247,7 +247,7 @@ def _top_up_once(number: Number, amount_minor: int, at: datetime) -> None:
 
 
 @pytest.mark.timeout(3600)
-@settings(max_examples=max(5, settings().max_examples // 50))  # seconds each
+@settings(max_examples=max(5, settings().max_examples // 200))  # seconds each
 @given(history=st.lists(acts, min_size=3, max_size=9))
 def test_a_crash_changes_nothing(database_url: str, history: list[Act]) -> None:
     calm, wild = World(), World()
