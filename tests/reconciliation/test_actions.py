@@ -26,6 +26,7 @@ from popolni.reconciliation.actions import (
 )
 from popolni.reconciliation.models import Difference, Reconciliation
 from popolni.topups import adjustments
+from popolni.topups.adjustment_transfers import missing_top_up
 from popolni.topups.models import Adjustment
 from popolni.topups.rules import reversal_memo_of, reversal_of
 from tests.agents.support import new_user, posted
@@ -88,10 +89,10 @@ def test_a_missing_one_is_posted_as_its_terminal_would_have(
     assert (book, entry.seq, entry.code) == (world.places[0].book, result.seq, Code.TOP_UP_OSMP)
     assert (entry.reference, entry.reference_at) == ("lost", at("12:00:00"))
     # The terminal's late retry: its own transfer, but for what it says beside the payment.
-    late = adjustments._missing(result)._replace(reference_at=None)
+    late = missing_top_up(result)._replace(reference_at=None)
     (answer,) = run(post(book, [late]))
     assert answer.outcome is Outcome.EXISTS_WITH_DIFFERENT_REFERENCE_AT
-    (answer,) = run(post(book, [adjustments._missing(result)]))
+    (answer,) = run(post(book, [missing_top_up(result)]))
     assert (answer.outcome, answer.seq) == (Outcome.EXISTS, entry.seq)
     assert actions_of(difference(done, "lost")) == []
     assert faults_of(database_url, book) == []

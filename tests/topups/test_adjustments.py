@@ -35,7 +35,8 @@ from popolni.ledger.statements import close_accounts, read_log, read_transfers
 from popolni.ledger.verify import Fault, verify
 from popolni.subscribers.models import Number
 from popolni.topups import adjustments
-from popolni.topups.adjustments import Kind, Status, Target, approve, ask, decline, needs_approval
+from popolni.topups.adjustment_transfers import Target
+from popolni.topups.adjustments import Kind, Status, approve, ask, decline, needs_approval
 from popolni.topups.models import Adjustment
 from tests.agents.support import (
     new_branch,

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
 
 import django.db
 from django.core.exceptions import PermissionDenied
@@ -35,28 +34,32 @@ from django.utils.translation import gettext as _
 
 from popolni.agents.keys import hands
 from popolni.agents.models import Agent, Contract
-from popolni.agents.service import float_account
 from popolni.agents.staff import User
 from popolni.catalog.promotions.models import PromotionBudget
-from popolni.catalog.promotions.service import budget_account, budget_kind
+from popolni.catalog.promotions.service import budget_kind
 from popolni.core.channel import Channel
 from popolni.core.errors import UserError
-from popolni.core.identifiers import transfer_id
 from popolni.core.outcome import Outcome
 from popolni.ledger.chart import TOP_UPS, Code
-from popolni.ledger.chart import Kind as AccountKind
 from popolni.ledger.client import atomic, run, run_steps
 from popolni.ledger.errors import LedgerUnavailable
 from popolni.ledger.model import AMOUNT_MAX, LogEntry, Posted, Transfer, TransferFlags, Unit
-from popolni.ledger.statements import lock_book, post, read_log, read_transfers
+from popolni.ledger.statements import lock_book, post, read_transfers
 from popolni.subscribers.models import Number
+from popolni.topups.adjustment_transfers import (
+    WAYS,
+    Target,
+    Way,
+    accounts_of,
+    id_of,
+    read_place,
+    target_of,
+    transfers_of,
+)
 from popolni.topups.models import Adjustment, SentForm
 from popolni.topups.reversals import read_reversed
 from popolni.topups.rules import (
     EXISTS_AS_ANOTHER,
-    correction_id,
-    reversal_by_staff,
-    reversal_of,
 )
 
 REASON_MIN, REASON_MAX = 5, 300
@@ -72,29 +75,7 @@ OWN_KEYS_AFTER = timedelta(days=7)
 """An account, a role, a password or a second factor this old at the time of the ask is its own."""
 
 Kind, Status = Adjustment.Kind, Adjustment.Status
-Target = Contract | Number | PromotionBudget
-
-
-class _Way(NamedTuple):
-    """Who may ask for a kind and about what; whether it comes from outside or from the target."""
-
-    permission: str
-    target: type[Target]
-    code: Code
-    source: Literal["outside", "target"]
-
-
-# fmt: off
-_WAYS = {
-    Kind.FLOAT_FUNDING:     _Way("ask_float", Contract, Code.FLOAT_FUNDING, "outside"),
-    Kind.FLOAT_WITHDRAWAL:  _Way("ask_float", Contract, Code.FLOAT_WITHDRAWAL, "target"),
-    Kind.BALANCE_CREDIT:    _Way("ask_balance", Number, Code.BALANCE_CREDIT, "outside"),
-    Kind.BALANCE_DEBIT:     _Way("ask_balance", Number, Code.BALANCE_DEBIT, "target"),
-    Kind.BUDGET_FUNDING:    _Way("ask_budget", PromotionBudget, Code.BUDGET_FUNDING, "outside"),
-    Kind.BUDGET_WITHDRAWAL: _Way("ask_budget", PromotionBudget, Code.BUDGET_WITHDRAWAL, "target"),
-}
-# fmt: on
-_REVERSAL = _Way("ask_balance", Number, Code.TOP_UP_REVERSAL, "target")
+_REVERSAL = Way("ask_balance", Number, Code.TOP_UP_REVERSAL, "target")
 _ALWAYS_APPROVED = (Kind.TOP_UP_REVERSAL, Kind.TOP_UP, Kind.TOP_UP_CORRECTION)
 _TOP_UPS = frozenset(TOP_UPS.values())
 
@@ -120,7 +101,7 @@ def ask(  # noqa: PLR0913  # what, who, and which sending of it
     LedgerUnavailable, OutcomeUnknown (ask again just so, with the same form). Opens its own
     transactions: not to be called inside one.
     """
-    way = _WAYS[Kind(kind)]
+    way = WAYS[Kind(kind)]
     if not isinstance(target, way.target):
         raise TypeError(f"{kind} is not about a {type(target).__name__}")
     _check_amount(amount)
@@ -145,7 +126,7 @@ def ask_reversal(
     The ledger posts it while the number still has the money, and once, whoever else asks for it.
     Raises as `ask` does; UserError also if this is no top-up of the number.
     """
-    if top_up.code not in _TOP_UPS or top_up.credit_account != _accounts(number)[0]:
+    if top_up.code not in _TOP_UPS or top_up.credit_account != accounts_of(number)[0]:
         raise UserError(_("this is no top-up of %(number)s") % {"number": number})
     wanted = Adjustment(
         kind=Kind.TOP_UP_REVERSAL,
@@ -310,7 +291,7 @@ def _post_last(row: Adjustment) -> int:
     """Its place in the log. Nothing may follow it in the transaction."""
     if row.kind == Kind.TOP_UP_CORRECTION:
         _refuse_what_is_reversed(row)
-    first, *others = _transfers(row)
+    first, *others = transfers_of(row)
     answer = _post_chain(row.book, first)
     for other in others:
         if answer.outcome in EXISTS_AS_ANOTHER:
@@ -323,7 +304,7 @@ def _post_last(row: Adjustment) -> int:
 def _refuse_what_is_reversed(row: Adjustment) -> None:
     """A top-up that went back meanwhile is not corrected: nobody reverses it behind this."""
     run(lock_book(row.book))
-    if _id(row) in run(read_transfers([_id(row)])):
+    if id_of(row) in run(read_transfers([id_of(row)])):
         return
     if run_steps(read_reversed(row.book, [row.reverses_seq or 0])):
         raise _RefusedByLedger(Outcome.EXISTS)
@@ -351,7 +332,7 @@ def _note_place(row: Adjustment) -> None:
     # What can't be written now is written when someone approves again; it is posted all the same.
     with suppress(django.db.Error, LedgerUnavailable):
         if row.seq is None:
-            row.seq = _read_place(row)
+            row.seq = read_place(row)
         Adjustment.objects.filter(pk=row.pk, seq=None).update(seq=row.seq)
 
 
@@ -382,7 +363,7 @@ def _is_for_one(row: Adjustment) -> bool:
         return False
     person = _lock_person(row.asked_by_id)
     return not needs_approval(
-        row.amount, posted_alone(person, row.book), _target(row).branch.approval_from_minor
+        row.amount, posted_alone(person, row.book), target_of(row).branch.approval_from_minor
     )
 
 
@@ -438,99 +419,6 @@ def _same_ask(row: Adjustment) -> Adjustment | None:
         .order_by("pk")
         .last()
     )
-
-
-def _target(row: Adjustment) -> Target:
-    target = row.contract or row.number or row.budget
-    if target is None:
-        raise AssertionError("the table's check: exactly one of them is there")
-    return target
-
-
-def _id(row: Adjustment) -> bytes:
-    if row.kind == Kind.TOP_UP:
-        return transfer_id(row.channel, row.agent_id or 0, row.reference)
-    if row.kind == Kind.TOP_UP_CORRECTION:
-        return correction_id(row.book, row.reverses_seq or 0)
-    return transfer_id("adjustment", row.pk)
-
-
-def _read_place(row: Adjustment) -> int:
-    """Where in the log a posted one is."""
-    if row.kind == Kind.TOP_UP_REVERSAL and row.reverses_seq is not None:
-        return run_steps(read_reversed(row.book, [row.reverses_seq]))[row.reverses_seq].seq
-    ((_book, entry),) = run(read_transfers([_id(row)])).values()
-    return entry.seq
-
-
-def _transfers(row: Adjustment) -> list[list[Transfer]]:
-    """What is to be posted: the first of these chains whose identifiers nothing else has."""
-    if row.reverses_seq is not None:
-        (top_up,) = run(read_log(row.book, row.reverses_seq - 1, 1))
-        back = [reversal_of(row.book, top_up), reversal_by_staff(row.book, top_up)]
-        if row.kind == Kind.TOP_UP_REVERSAL:
-            return [[one] for one in back]
-        # The right one first: who spent some of the wrong sum may have no more than is left then.
-        right = _corrected(row, top_up)
-        return [[right, one] for one in back]
-    if row.kind == Kind.TOP_UP:
-        return [[_missing(row)]]
-    way = _WAYS[Kind(row.kind)]
-    own, outside = _accounts(_target(row))
-    debit, credit = (own, outside) if way.source == "target" else (outside, own)
-    return [[Transfer(_id(row), debit, credit, row.amount, way.code, reference_id=row.pk)]]
-
-
-def _missing(row: Adjustment) -> Transfer:
-    """The top-up that the agent's machine would have made."""
-    return Transfer(
-        _id(row),
-        AccountKind.AGENT_FLOAT.account_id(row.agent_id or 0),
-        _accounts(_target(row))[0],
-        row.amount,
-        TOP_UPS[Channel(row.channel)],
-        reference=row.reference,
-        reference_at=row.reference_at,
-    )
-
-
-def _corrected(row: Adjustment, top_up: LogEntry) -> Transfer:
-    """The top-up as it should have been, posted together with what follows it."""
-    return Transfer(
-        _id(row),
-        top_up.debit_account,
-        _accounts(_target(row))[0],
-        row.amount,
-        top_up.code,
-        TransferFlags.LINKED,
-        reference=top_up.reference,
-        reference_at=top_up.reference_at or top_up.created_at,
-        reference_id=top_up.reference_id,
-    )
-
-
-def _accounts(target: Target) -> tuple[int, int]:
-    """The target's account, and where what it gets comes from.
-
-    A float is paid in at the bank. A correction of a balance is the operator's loss or gain. The
-    money of a promotion is revenue given up: it is revenue again when the bonus is spent. Bytes,
-    seconds and messages are issued.
-    """
-    if isinstance(target, Contract):
-        return float_account(target), AccountKind.BANK.account_id()
-    if isinstance(target, Number):
-        own = AccountKind.SUBSCRIBER_MONEY.account_id(target.number)
-        return own, AccountKind.CORRECTIONS.account_id()
-    source = _BUDGET_SOURCES[budget_kind(target.promotion)]
-    return budget_account(target), source.account_id()
-
-
-_BUDGET_SOURCES = {
-    AccountKind.PROMOTION_MONEY: AccountKind.OPERATOR_REVENUE,
-    AccountKind.PROMOTION_BYTES: AccountKind.ISSUED_BYTES,
-    AccountKind.PROMOTION_SECONDS: AccountKind.ISSUED_SECONDS,
-    AccountKind.PROMOTION_MESSAGES: AccountKind.ISSUED_MESSAGES,
-}
 
 
 def _check_amount(amount: int) -> None:

@@ -34,7 +34,8 @@ from popolni.ledger.chart import Kind as AccountKind
 from popolni.ledger.client import run
 from popolni.ledger.model import Unit
 from popolni.subscribers.models import Number
-from popolni.topups.adjustments import REASON_MAX, REASON_MIN, Target, needs_approval
+from popolni.topups.adjustment_transfers import Target
+from popolni.topups.adjustments import REASON_MAX, REASON_MIN, needs_approval
 from popolni.topups.models import Adjustment
 from popolni.web.office.fields import MoneyField
 from popolni.web.office.search import as_number
