@@ -10,19 +10,21 @@ from hypothesis import strategies as st
 
 from popolni.protocols.registry import (
     LINE_BYTES_MAX,
+    Fault,
+    FaultKind,
+    Item,
+    Reader,
+    Row,
+    Writer,
+)
+from popolni.protocols.registry_layout import (
     SEPARATORS,
     Clock,
     Column,
     Encoding,
-    Fault,
-    FaultKind,
-    Item,
     Layout,
-    Reader,
-    Row,
     SumUnit,
     TotalColumn,
-    Writer,
     moment_of,
     seconds_of,
 )

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, TypedDict
 
-from popolni.protocols.registry import Column, Row
+from popolni.protocols.registry import Row
+from popolni.protocols.registry_layout import Column
 from tests.reconciliation.support import World
 
 Planted = tuple[str, str, str]

@@ -16,7 +16,8 @@ from popolni.ledger.chart import TOP_UPS, Code, Kind
 from popolni.ledger.client import run
 from popolni.ledger.model import LogEntry, Transfer
 from popolni.ledger.statements import open_accounts, post, read_transfers
-from popolni.protocols.registry import Column, Layout, Row, Writer, seconds_of
+from popolni.protocols.registry import Row, Writer
+from popolni.protocols.registry_layout import Column, Layout, seconds_of
 from popolni.reconciliation.models import Difference, Reconciliation, RegistryLayout
 from popolni.reconciliation.service import Source, Span, reconcile
 from popolni.subscribers.models import Number, Subscriber

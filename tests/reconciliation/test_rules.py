@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popolni.protocols.registry import seconds_of
+from popolni.protocols.registry_layout import seconds_of
 from popolni.reconciliation.rules import (
     DAY_S,
     LATE,

@@ -22,7 +22,8 @@ from popolni.agents.models import Contract
 from popolni.core.channel import Channel
 from popolni.ledger.chart import SUBJECT_MAX, TOP_UPS, Code, Kind
 from popolni.ledger.model import TransferFlags
-from popolni.protocols.registry import Row, Writer, seconds_of
+from popolni.protocols.registry import Row, Writer
+from popolni.protocols.registry_layout import seconds_of
 from popolni.reconciliation.models import Reconciliation, RegistryLayout, WrittenRegistry
 from popolni.topups.clock import read_places_of
 from popolni.topups.rules import RECEIPT_DIGITS

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import F
 
 from popolni.core.channel import Channel
-from popolni.protocols.registry import moment_of
+from popolni.protocols.registry_layout import moment_of
 from popolni.reconciliation.matching import look_up, look_up_corrections
 from popolni.reconciliation.models import Difference, Elsewhere, Reconciliation
 from popolni.reconciliation.rules import (

@@ -21,7 +21,8 @@ from popolni.ledger.chart import SUBJECT_MAX, TOP_UPS, Code, Kind
 from popolni.ledger.client import run, run_steps
 from popolni.ledger.model import LogEntry, TransferFlags
 from popolni.ledger.statements import read_transfers
-from popolni.protocols.registry import Fault, Reader, moment_of, seconds_of
+from popolni.protocols.registry import Fault, Reader
+from popolni.protocols.registry_layout import moment_of, seconds_of
 from popolni.reconciliation.rules import (
     LATE,
     Days,

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop, pgettext_lazy
 
 from popolni.agents.models import Agent, Contract
 from popolni.catalog.labels import CHANNELS
-from popolni.protocols.registry import (
+from popolni.protocols.registry_layout import (
     HEADER_LINES_MAX,
     Column,
     Encoding,

@@ -4,7 +4,7 @@ A payment is one identifier. Which day it is of, the agent's own date says, wher
 Each side has its clock, and a payment near midnight may be in the registry of either day: it is not
 said to be missing before the other day's registry is there too.
 
-Moments are seconds of a clock on the wall (`protocols.registry.seconds_of`), in one zone for both.
+Moments are seconds of a clock on the wall (`registry_layout.seconds_of`), in one zone for both.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum, auto
 from typing import NamedTuple
 
-from popolni.protocols.registry import moment_of, seconds_of
+from popolni.protocols.registry_layout import moment_of, seconds_of
 
 DAY_S = 86_400
 LATE = timedelta(days=2)
