@@ -23,7 +23,8 @@ from popolni.embedded.scratch import scratch_database as new_database
 
 __all__ = ["migrated_database", "new_database"]
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
+TESTS = Path(__file__).resolve().parent
+SOURCE = TESTS.parent / "src"
 
 # A failure prints the blob that repeats it; `--hypothesis-seed N` repeats a whole run.
 _common = hypothesis.settings(deadline=None, print_blob=True, stateful_step_count=15)
@@ -70,6 +71,21 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("POPOLNI_DATA_KEYS", f"test:{'A' * 43}=")
     os.environ["DJANGO_SETTINGS_MODULE"] = "popolni.settings"
     django.setup()  # here, so that a test imports models like anything else
+
+
+LONG = (
+    "ledger/test_against_model", "browser/", "simulation/", "embedded/test_demo.py",
+    "commands/test_bench", "test_launcher", "switch/test_faults", "embedded/",
+)  # fmt: skip
+"""Files that take minutes, longest first: begun last, they would keep one process alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(TESTS).as_posix()
+        return next((n for n, name in enumerate(LONG) if path.startswith(name)), len(LONG))
+
+    items.sort(key=place)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -83,9 +83,10 @@ def choose(parts: Sequence[str]) -> tuple[list[str], list[str]]:
 def all_tests() -> list[Command]:
     """On as many processes as there are cores, a file on one; then those that measure."""
     workers = min(os.cpu_count() or 1, WORKERS_MAX)
-    side_by_side = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+    # In the order of `conftest.pytest_collection_modifyitems`: what is long comes first.
+    side_by_side = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
     return [
-        [*PYTHON, "pytest", *side_by_side, "-m", "not alone"],
+        [*PYTHON, "pytest", *(side_by_side if workers > 1 else []), "-m", "not alone"],
         [*PYTHON, "pytest", "-m", "alone"],
     ]
 

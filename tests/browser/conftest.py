@@ -56,6 +56,9 @@ class Person:
         assert response.status == 200, (path, response.status)
         return self.page
 
+    def resize(self, width: int, height: int = 900) -> None:
+        self.page.set_viewport_size({"width": width, "height": height})
+
     def sign_in(self, login: str, password: str) -> None:
         self.go("/admin/login/")
         self.page.fill("#id_username", login)

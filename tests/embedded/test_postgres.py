@@ -5,7 +5,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -78,7 +78,8 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def kill(process: psutil.Process) -> None:
-    process.kill()
+    with suppress(psutil.NoSuchProcess):  # an initdb's own child ends by itself
+        process.kill()
     wait_for(lambda: has_ended(process))
 
 
