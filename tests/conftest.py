@@ -26,6 +26,12 @@ __all__ = ["migrated_database", "new_database"]
 TESTS = Path(__file__).resolve().parent
 SOURCE = TESTS.parent / "src"
 
+# Here, not in pytest_configure: a folder named on the command line has its conftest.py read before
+# that, and what it imports may read the settings.
+os.environ.setdefault("POPOLNI_SECRET_KEY", "for these tests and nothing else")
+os.environ.setdefault("POPOLNI_DATA_KEYS", f"test:{'A' * 43}=")
+os.environ["DJANGO_SETTINGS_MODULE"] = "popolni.settings"
+
 # A failure prints the blob that repeats it; `--hypothesis-seed N` repeats a whole run.
 _common = hypothesis.settings(deadline=None, print_blob=True, stateful_step_count=15)
 hypothesis.settings.register_profile("ci", _common, max_examples=2_000)
@@ -67,9 +73,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hypothesis takes a new seed for each run, and it is known which."""
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(int.from_bytes(os.urandom(4)))
-    os.environ.setdefault("POPOLNI_SECRET_KEY", "for these tests and nothing else")
-    os.environ.setdefault("POPOLNI_DATA_KEYS", f"test:{'A' * 43}=")
-    os.environ["DJANGO_SETTINGS_MODULE"] = "popolni.settings"
     django.setup()  # here, so that a test imports models like anything else
 
 
