@@ -37,7 +37,7 @@ COLUMNS = [
 TOTAL_COLUMNS = [
     (TotalColumn.MARK.value, _("the word")),
     (TotalColumn.COUNT.value, _("how many payments")),
-    (TotalColumn.SUM.value, _("their sum")),
+    (TotalColumn.SUM.value, pgettext_lazy("total line", "their sum")),
     (TotalColumn.OTHER.value, _("anything else")),
 ]
 SEPARATORS = [(";", ";"), (",", ","), ("\t", _("tabulator")), ("|", "|")]

@@ -1,6 +1,7 @@
 """A run's page: both sides' sums, its differences, and what is done about each."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -205,8 +206,8 @@ def _row(row: Difference, currency: str, *, may_settle: bool, user: Any) -> Row:
         ours="" if row.our_minor is None else money(row.our_minor, currency),
         their_number="" if row.their_number is None else f"+{row.their_number}",
         our_number="" if row.our_number is None else f"+{row.our_number}",
-        their_at=row.their_at.replace("T", " "),
-        our_at=row.our_at.replace("T", " "),
+        their_at=_moment(row.their_at),
+        our_at=_moment(row.our_at),
         receipt=f"{row.book}-{row.seq}" if row.seq else "",
         receipt_url=reverse("admin:transfer", args=(row.book, row.seq)) if row.seq else "",
         buttons=[
@@ -224,6 +225,16 @@ def _row(row: Difference, currency: str, *, may_settle: bool, user: Any) -> Row:
         may_accept=Action.ACCEPT in possible,
         may_decide=row.state == State.ASKED and row.asked_by_id != user.pk,
     )
+
+
+def _moment(text: str) -> str:
+    """A day or a moment of ISO 8601, as it is written in the reader's language."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    day = formats.date_format(at, "SHORT_DATE_FORMAT")
+    return f"{day} {at:%H:%M:%S}" if "T" in text else day
 
 
 def _state(row: Difference) -> SafeString:
@@ -271,7 +282,7 @@ def ask_page(
     currency = _currency(run)
     shown = {
         **each_context(request),
-        "title": f"{ACTIONS[wanted]}: {row.reference}",
+        "title": f"{ACTIONS[wanted]} · {row.reference}",
         "form": form,
         "line": _row(row, currency, may_settle=False, user=request.user),
         "what_it_does": WHAT_IT_DOES[wanted],

@@ -121,10 +121,10 @@ class ReconciliationAdmin(ReadOnly, RoomAdmin):
     rows_of = ("agent",)
     list_display = (
         "days", "agent", "channel", "state_shown", "theirs_count", "ours_count", "matched_count",
-        "differences_shown", "begun", "starter",
+        "differences_shown", "begun",
     )  # fmt: skip
     list_display_links = ("days",)
-    list_select_related = ("agent", "started_by")
+    list_select_related = ("agent",)
     list_filter = (
         ("state", ChoicesDropdownFilter),
         ("channel", ChoicesDropdownFilter),
@@ -169,11 +169,6 @@ class ReconciliationAdmin(ReadOnly, RoomAdmin):
             return "–"
         colour = "danger" if row.differences_count else "success"
         return badge(plain_number(row.differences_count), colour)
-
-    @display(description=gettext_lazy("started by"), empty_value="–")
-    def starter(self, row: Reconciliation) -> Any:
-        """Nobody, where a command did."""
-        return row.started_by.get_username() if row.started_by else None
 
     def get_urls(self) -> list[Any]:
         """And what is done with differences."""
